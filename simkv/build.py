@@ -1,0 +1,326 @@
+"""Scenario in, live objects out: the only file that knows both YAML and mechanisms.
+
+One function per noun; a new plug-in changes nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from simpy import Environment
+
+from simkv import model
+from simkv.compute.gpu import Gpu
+from simkv.compute.profile import PROFILES
+from simkv.errors import InputError
+from simkv.kv.buffer import KvBuffer
+from simkv.kv.prefix import Content
+from simkv.ledger import Ledger
+from simkv.network.capacity import Capacity, Constant, Replayed
+from simkv.network.link import Link
+from simkv.network.transport import make as make_transport
+from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
+from simkv.policies.eviction.belady import Belady
+from simkv.predictors import PREDICTORS
+from simkv.recorder import Recorder
+from simkv.request import Session, TraceHeader
+from simkv.rng import stream
+from simkv.scenario import Scenario
+from simkv.scenario import Server as ServerSpec
+from simkv.sending import Source
+from simkv.server import Server
+from simkv.serving import Serving
+from simkv.workload import GENERATORS, open_trace, read_series
+from simkv.workload.arrival import ClosedLoop, OpenLoop, recorded, resampled, started
+from simkv.workload.readers import Trace
+
+DEFAULT_BLEND_SHARE = 0.15  # CacheBlend (Yao et al., EuroSys'25) recomputes about 15 % of the tokens; semantics B3
+
+
+@dataclass(slots=True)
+class World:
+    """The live objects of one run."""
+
+    env: Environment
+    serving: Serving
+    servers: list[Server]
+    sources: dict[str, Source]
+    links: dict[str, Link]
+    gpus: dict[str, Gpu]
+    ledger: Ledger
+    recorder: Recorder
+    notes: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The input of a scenario, read once per process: its header, how to get its sessions, what was cut."""
+
+    header: TraceHeader
+    sessions: Callable[[], list[Session]]
+    stream: Trace | None
+    notes: Callable[[], dict[str, object]]
+
+
+def build(scenario: Scenario, replication: int, seed: int) -> World:
+    """Make the live objects of one replication of one arm.
+
+    Parameters
+    ----------
+    scenario : as `Scenario.for_arm` returns it.
+    seed : of all random streams.
+
+    Raises
+    ------
+    InputError : the scenario asks for what its trace cannot give.
+    """
+    env, ledger, recorder = Environment(), Ledger(), Recorder()
+    traffic = read_traffic(scenario, replication, seed)
+    _check_fits(scenario, traffic.header)
+    content = Content(traffic.header)
+    arrivals = _arrivals(scenario, traffic, content, replication, seed)
+    foresee = lru_cache(maxsize=1)(arrivals.accesses)
+    links = _links(scenario, env, recorder, replication, seed)
+    maker = _Maker(scenario, env, ledger, traffic.header, foresee)
+    sources = {name: maker.source(name) for name in scenario.servers if name in maker.source_names}
+    servers = [server for name in scenario.servers if name not in sources for server in maker.servers(name, sources, links)]
+    routing = ROUTING.create(scenario.policies.routing.name, scenario.policies.routing.params)
+    serving = Serving(env, servers, routing, recorder)
+    arrivals.begin(env, serving)
+    notes = _notes(scenario, traffic, maker)
+    return World(env, serving, servers, sources, links, maker.gpus, ledger, recorder, notes)
+
+
+def read_traffic(scenario: Scenario, replication: int, seed: int) -> Traffic:
+    """Return a scenario's sessions: of its trace, or made by its generator for this replication."""
+    workload = scenario.workload
+    if workload.generator is not None:
+        generator = GENERATORS.create(workload.generator.name, workload.generator.params)
+        made_from = stream(seed, replication, "generator").getrandbits(32)
+        return Traffic(generator.header(), lambda: list(generator.sessions(made_from)), None, dict)
+    assert workload.trace is not None  # the schema wants one of the two
+    return _read_trace(workload.trace, workload.format, workload.max_input_tokens, workload.limit)
+
+
+@lru_cache(maxsize=4)
+def _read_trace(path: Path, format_name: str | None, max_input_tokens: int | None, limit: int | None) -> Traffic:
+    trace = open_trace(path, format_name, max_input_tokens, limit)
+    if not trace.header.has_sessions:
+        return Traffic(trace.header, list, trace, trace.notes)
+    sessions = lru_cache(maxsize=1)(lambda: list(trace.sessions()))
+    return Traffic(trace.header, sessions, None, trace.notes)
+
+
+@lru_cache(maxsize=8)
+def _read_capacity(path: Path, mean_bps: float | None) -> Replayed:
+    series = read_series(path)
+    return Replayed(series.times_s, series.rates_bps, mean_bps=mean_bps)
+
+
+def _arrivals(
+    scenario: Scenario, traffic: Traffic, content: Content, replication: int, seed: int
+) -> ClosedLoop | OpenLoop:
+    workload = scenario.workload
+    if traffic.stream is not None:
+        quantum_s = traffic.header.provenance.get("timestamp_quantum_s", 0.0)
+        assert isinstance(quantum_s, int | float)
+        return OpenLoop(traffic.stream.sessions, content, quantum_s, seed, replication)
+    sessions = traffic.sessions()
+    if workload.starts == "recorded":
+        return ClosedLoop(recorded(sessions), content)
+    rate_per_s = workload.session_rate_per_s
+    assert rate_per_s is not None  # the schema wants it with Poisson starts
+    if workload.generator is not None:
+        return ClosedLoop(started(sessions[: workload.sessions], rate_per_s, seed, replication), content)
+    count = workload.sessions or len(sessions)
+    return ClosedLoop(resampled(sessions, count, rate_per_s, seed, replication), content)
+
+
+def _links(scenario: Scenario, env: Environment, recorder: Recorder, replication: int, seed: int) -> dict[str, Link]:
+    return {
+        name: Link(
+            env,
+            name,
+            _capacity(scenario, name, replication, seed),
+            spec.delay_s,
+            transport=make_transport(spec.transport),
+            discipline=spec.discipline,
+            committed_bytes=spec.committed_bytes,
+            rtt_s=spec.delay_s + _link_spec_back(scenario, name).delay_s,
+            record=recorder.transferred,
+        )
+        for name, spec in scenario.links.items()
+    }
+
+
+def _link_spec_back(scenario: Scenario, name: str):  # type: ignore[no-untyped-def]
+    spec = scenario.links[name]
+    return next(
+        (link for link in scenario.links.values() if (link.from_, link.to) == (spec.to, spec.from_)), spec
+    )
+
+
+def _capacity(scenario: Scenario, name: str, replication: int, seed: int) -> Capacity:
+    """Return a constant rate, or the series from where this replication enters it (semantics G2)."""
+    spec = scenario.links[name].capacity
+    if isinstance(spec, float):
+        return Constant(spec)
+    series = _read_capacity(spec.series, spec.mean_bps)
+    return series.with_offset(stream(seed, replication, name, "offset").random() * series.period_s)
+
+
+class _Maker:
+    """Makes servers and sources of one scenario."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        env: Environment,
+        ledger: Ledger,
+        header: TraceHeader,
+        foresee: Callable[[], list[tuple]],  # type: ignore[type-arg]
+    ) -> None:
+        self.scenario = scenario
+        self.gpus: dict[str, Gpu] = {}
+        self.source_names = {spec.source for spec in scenario.servers.values() if spec.source is not None}
+        self.shape = model.get(scenario.model, scenario.path.parent)
+        self.block_bytes = header.block_tokens * self.shape.kv_bytes_per_token
+        self.blend_share = _blend_share(scenario, header)
+        self._env = env
+        self._ledger = ledger
+        self._header = header
+        self._foresee = foresee
+
+    def servers(self, name: str, sources: dict[str, Source], links: dict[str, Link]) -> list[Server]:
+        """Make all the servers of one name and connect each to its source."""
+        spec = self.scenario.servers[name]
+        if spec.gpu is None:
+            raise InputError(f"server {name!r} serves requests and has no gpu", f"servers.{name}")
+        made = []
+        for index in range(spec.count):
+            instance = name if spec.count == 1 else f"{name}-{index}"
+            uplink = links[self._link_name(name, spec.source)] if spec.source is not None else None
+            server = Server(
+                self._env,
+                instance,
+                self._gpu(instance, spec),
+                lambda evicted: self._buffer(name, evicted),
+                ledger=self._ledger,
+                acquisition=ACQUISITION.create(*self.scenario.policies.acquisition),
+                source=sources[spec.source] if spec.source is not None else None,
+                uplink=uplink,
+                block_tokens=self._header.block_tokens,
+                control_bytes=self.scenario.run.control_message_bytes,
+                text_bytes_per_token=self.scenario.run.text_bytes_per_token,
+                blend_share=self.blend_share,
+            )
+            if spec.source is not None:
+                sources[spec.source].connect(server, links[self._link_name(spec.source, name)])
+            made.append(server)
+        return made
+
+    def source(self, name: str) -> Source:
+        """Make a server from which others get KV."""
+        policies, spec = self.scenario.policies, self.scenario.servers[name]
+        return Source(
+            self._env,
+            name,
+            self._buffer(name, None),
+            self._gpu(name, spec) if spec.gpu is not None else None,
+            ledger=self._ledger,
+            prefetch=PREFETCH.create(*policies.prefetch),
+            predictor=PREDICTORS.create(*policies.predictor),
+            prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
+            predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
+            speculates=policies.prefetch.name != "none",
+            block_tokens=self._header.block_tokens,
+            text_bytes_per_token=self.scenario.run.text_bytes_per_token,
+            control_bytes=self.scenario.run.control_message_bytes,
+            blend=self.blend_share > 0,
+        )
+
+    def _gpu(self, instance: str, spec: ServerSpec) -> Gpu:
+        assert spec.gpu is not None
+        gpu = Gpu(
+            self._env,
+            PROFILES.create(*spec.gpu).step_time(self.shape),
+            BATCHING.create(*self.scenario.policies.batching),
+            token_budget=spec.engine.token_budget,
+            max_sequences=spec.engine.max_sequences,
+            speculative_step_tokens=spec.engine.speculative_step,
+            step_by_step=self.scenario.run.step_by_step,
+        )
+        self.gpus[instance] = gpu
+        return gpu
+
+    def _buffer(self, name: str, evicted: Callable[..., None] | None) -> KvBuffer:
+        eviction = EVICTION.create(*self.scenario.policies.eviction)
+        if isinstance(eviction, Belady):
+            eviction.foresee(self._foresee())
+        size_bytes = self.scenario.servers[name].buffers["hbm"].size_bytes
+        if size_bytes < self.block_bytes:
+            raise InputError(
+                f"want room for at least one block of {self.block_bytes} bytes, got {size_bytes} bytes",
+                f"servers.{name}.buffers.hbm.size",
+            )
+        return KvBuffer(size_bytes, self.block_bytes, eviction, lambda: self._env.now, evicted)
+
+    def _link_name(self, origin: str, target: str | None) -> str:
+        for name, spec in self.scenario.links.items():
+            if (spec.from_, spec.to) == (origin, target):
+                return name
+        raise InputError(f"no link from {origin!r} to {target!r}", "links")
+
+
+def _blend_share(scenario: Scenario, header: TraceHeader) -> float:
+    composition = scenario.workload.composition
+    if header.layout != "independent":
+        return 0.0
+    if composition is None:
+        return DEFAULT_BLEND_SHARE
+    return float(composition.params.get("share", DEFAULT_BLEND_SHARE)) if composition.name == "blend" else 0.0
+
+
+def _check_fits(scenario: Scenario, header: TraceHeader) -> None:
+    """Refuse policies that the trace gives nothing to work on."""
+    policies = scenario.policies
+    prefetch = policies.prefetch.name
+    if not header.has_sessions and prefetch != "none" and not PREFETCH.is_oracle(prefetch):
+        raise InputError(
+            f"prefetch {prefetch!r} predicts within sessions, and this trace has no session identity; want"
+            " 'none' or 'oracle'",
+            "policies.prefetch",
+        )
+    uses_predictor = prefetch not in ("none", "sequential", "oracle")
+    for question, plugin, used in (
+        ("prefetch", PREFETCH.get(prefetch), True),
+        ("predictor", PREDICTORS.get(policies.predictor.name), uses_predictor),
+    ):
+        if used and getattr(plugin, "needs_chunks", False) and header.layout is None:
+            name = getattr(policies, question).name
+            raise InputError(
+                f"{question} {name!r} needs a document of chunks, and this trace names block runs",
+                f"policies.{question}",
+            )
+
+
+def _notes(scenario: Scenario, traffic: Traffic, maker: _Maker) -> dict[str, object]:
+    """Return facts worth printing beside the results."""
+    profiles = {
+        name: PROFILES.get(spec.gpu.name).label  # type: ignore[attr-defined]
+        for name, spec in scenario.servers.items()
+        if spec.gpu is not None
+    }
+    exact = traffic.header.layout != "independent"
+    return {
+        "profiles": profiles,
+        "quality": "equal by construction (exact prefix reuse, no codec)" if exact else "not modelled",
+        "kv_bytes_per_token": maker.shape.kv_bytes_per_token,
+        "capacity_blocks": {
+            name: spec.buffers["hbm"].size_bytes // maker.block_bytes for name, spec in scenario.servers.items()
+        },
+        **traffic.notes(),
+    }

@@ -1,0 +1,53 @@
+"""Callbacks at a simulated time, in a stated order where several fall on one instant.
+
+Semantics D5: at one instant transfers end first, then GPU steps, then requests arrive, then decisions are
+taken; within a kind, first scheduled first. SimPy orders its queue by (time, priority, number), so each
+kind is a priority below SimPy's own NORMAL events, which carry the processes that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+from simpy import Environment
+from simpy.events import Event
+
+
+class Order(IntEnum):
+    """Which of two callbacks at the same instant comes first (lower first)."""
+
+    TRANSFER_END = 2
+    STEP_END = 3
+    ARRIVAL = 4
+    DECISION = 5
+
+
+def call_at(env: Environment, time_s: float, order: Order, action: Callable[[], None]) -> None:
+    """Call `action` at an absolute simulated time.
+
+    Parameters
+    ----------
+    time_s : [s] not before now; rounding that would put it before now is cut to now.
+    order : its place among the callbacks of that instant.
+
+    Examples
+    --------
+    >>> env = Environment()
+    >>> seen: list[str] = []
+    >>> call_at(env, 1.0, Order.ARRIVAL, lambda: seen.append("arrival"))
+    >>> call_at(env, 1.0, Order.TRANSFER_END, lambda: seen.append("transfer end"))
+    >>> env.run()
+    >>> seen
+    ['transfer end', 'arrival']
+    """
+    event = Event(env)
+    event._ok = True
+    event._value = None
+    event.callbacks.append(lambda _: action())
+    env.schedule(event, order, max(0.0, time_s - env.now))  # type: ignore[arg-type]  # any int orders
+
+
+def call_after(env: Environment, delay_s: float, order: Order, action: Callable[[], None]) -> None:
+    """Call `action` after a delay in simulated seconds; see `call_at`."""
+    call_at(env, env.now + delay_s, order, action)

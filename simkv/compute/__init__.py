@@ -1,0 +1,1 @@
+"""GPUs: what a step costs, and the loop that runs the steps."""

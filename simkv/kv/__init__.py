@@ -1,0 +1,1 @@
+"""KV blocks, runs of them, and the bounded buffers that hold them."""

@@ -1,0 +1,301 @@
+"""A bounded store of KV blocks: what is resident, what is on its way, what is in use, what must go.
+
+It counts blocks and asks an eviction policy; it knows nothing of requests, links or GPUs. Blocks move
+through three states: *arriving* (room is taken, nothing is usable), *resident*, and gone. A resident block
+that is pinned is in use and stays. Runs are cut where a reservation, a use or an eviction cuts them, and
+joined again when one use releases them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simkv.errors import InvariantError
+from simkv.kv.block import Run
+from simkv.kv.runmap import RunMap
+from simkv.policies.eviction.question import Eviction
+
+
+class Entry:
+    """The state that the blocks of one run share.
+
+    Attributes
+    ----------
+    arriving : room is reserved, content is not here yet.
+    pins : how many users hold it.
+    known : the eviction policy has it on its books.
+    mark : what the owner attached (the speculated unit that brought it); cut runs share it.
+    """
+
+    __slots__ = ("arriving", "known", "mark", "pins")
+
+    def __init__(self, arriving: bool, mark: object = None) -> None:
+        self.arriving = arriving
+        self.pins = 0
+        self.known = False
+        self.mark = mark
+
+    def copy(self) -> Entry:
+        """Return an equal entry for the other side of a cut."""
+        twin = Entry(self.arriving, self.mark)
+        twin.pins, twin.known = self.pins, self.known
+        return twin
+
+
+class KvBuffer:
+    """A bounded store of KV blocks on one tier of one node.
+
+    Parameters
+    ----------
+    size_bytes : [bytes] room; whole blocks count.
+    block_bytes : [bytes] a block, > 0.
+    eviction : who decides what goes.
+    now : returns the simulated time [s].
+    evicted : called with each run that eviction removed and its mark.
+
+    Examples
+    --------
+    >>> from simkv.policies import EVICTION
+    >>> buffer = KvBuffer(40, 10, EVICTION.create("lru"), now=lambda: 0.0)
+    >>> buffer.reserve(Run(0, 3)); buffer.arrive(Run(0, 3))
+    True
+    >>> buffer.reserve(Run(7, 2)), buffer.leading(Run(0, 3))
+    (True, 2)
+    """
+
+    def __init__(
+        self,
+        size_bytes: int,
+        block_bytes: int,
+        eviction: Eviction,
+        now: Callable[[], float],
+        evicted: Callable[[Run, object], None] | None = None,
+    ) -> None:
+        if block_bytes <= 0 or size_bytes < block_bytes:
+            raise ValueError(f"want room for at least one block of {block_bytes} bytes, got {size_bytes} bytes")
+        self.block_bytes = block_bytes
+        self.capacity_blocks = size_bytes // block_bytes
+        self.used_blocks = 0
+        self.pinned_blocks = 0  # pinned or arriving: what no eviction can free
+        self._eviction = eviction
+        self._now = now
+        self._evicted = evicted
+        self._entries: RunMap[Entry] = RunMap()
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def leading(self, run: Run) -> int:
+        """Return how many blocks from the front of `run` are resident without a hole."""
+        at = run.start
+        for piece, entry in self._entries.overlapping(run):
+            if piece.start > at or entry.arriving:
+                break
+            at = piece.end
+        return min(at, run.end) - run.start if at > run.start else 0
+
+    def resident(self, run: Run) -> bool:
+        """Return whether all of `run` is resident."""
+        return self.leading(run) == run.count
+
+    def absent(self, run: Run) -> list[Run]:
+        """Return the parts of `run` that are neither resident nor arriving."""
+        return self._entries.gaps(run)
+
+    def not_resident(self, run: Run) -> list[Run]:
+        """Return the parts of `run` that are not resident: absent or still arriving."""
+        return sorted(self._entries.gaps(run) + self.arriving(run))
+
+    def idle_blocks(self, run: Run) -> int:
+        """Return how many blocks of `run` are resident and nobody uses."""
+        idle = 0
+        for piece, entry in self._entries.overlapping(run):
+            if not entry.arriving and entry.pins == 0:
+                idle += min(piece.end, run.end) - max(piece.start, run.start)
+        return idle
+
+    def arriving(self, run: Run) -> list[Run]:
+        """Return the parts of `run` that are on their way."""
+        return [
+            Run(max(piece.start, run.start), min(piece.end, run.end) - max(piece.start, run.start))
+            for piece, entry in self._entries.overlapping(run)
+            if entry.arriving
+        ]
+
+    def marks(self, run: Run) -> list[tuple[Run, object]]:
+        """Return the marked pieces inside `run`, cut to it."""
+        found = []
+        for piece, entry in self._entries.overlapping(run):
+            if entry.mark is not None:
+                start, end = max(piece.start, run.start), min(piece.end, run.end)
+                found.append((Run(start, end - start), entry.mark))
+        return found
+
+    @property
+    def free_blocks(self) -> int:
+        """Blocks that hold nothing."""
+        return self.capacity_blocks - self.used_blocks
+
+    # -- filling -----------------------------------------------------------------------------------
+
+    def reserve(self, run: Run, mark: object = None) -> bool:
+        """Take room for `run`, none of which is present, evicting as needed.
+
+        Returns
+        -------
+        False, with nothing changed, when pins and arrivals leave too little to evict.
+        """
+        if run.count > self.capacity_blocks - self.pinned_blocks:
+            return False
+        self._make_room(run.count)
+        self._entries.put(run, Entry(arriving=True, mark=mark))
+        self.used_blocks += run.count
+        self.pinned_blocks += run.count
+        return True
+
+    def arrive(self, run: Run, *, pin: bool = False) -> None:
+        """Turn reserved room into resident blocks; `pin` takes them into use at once."""
+        for piece, entry in self._isolate(run):
+            if not entry.arriving:
+                raise InvariantError(f"{piece} arrived without a reservation")
+            entry.arriving = False
+            if pin:
+                entry.pins = 1
+            else:
+                self.pinned_blocks -= piece.count
+                self._offer(piece, entry)
+
+    def abandon(self, run: Run) -> None:
+        """Give up reserved room whose content will not come."""
+        for piece, entry in self._isolate(run):
+            if not entry.arriving:
+                raise InvariantError(f"{piece} was abandoned without a reservation")
+            self._entries.remove(piece)
+            self.used_blocks -= piece.count
+            self.pinned_blocks -= piece.count
+
+    # -- using -------------------------------------------------------------------------------------
+
+    def pin(self, run: Run) -> None:
+        """Take resident blocks into use: they stay until released as often as pinned."""
+        for piece, entry in self._isolate(run):
+            if entry.arriving:
+                raise InvariantError(f"{piece} was pinned before it arrived")
+            if entry.pins == 0:
+                self.pinned_blocks += piece.count
+            entry.pins += 1
+
+    def release(self, run: Run, *, drop: bool = False) -> None:
+        """End one use of `run`; `drop` throws the blocks away instead of keeping them."""
+        pieces = self._isolate(run)
+        free = []
+        for piece, entry in pieces:
+            if entry.pins <= 0:
+                raise InvariantError(f"{piece} was released more often than pinned")
+            entry.pins -= 1
+            if entry.pins == 0:
+                self.pinned_blocks -= piece.count
+                free.append((piece, entry))
+        if drop:
+            for piece, entry in free:
+                self._remove(piece, entry)
+            return
+        for piece, entry in self._joined(free):
+            if not entry.known:
+                self._offer(piece, entry)
+            self._eviction.used(piece, self._now())
+
+    def unmark(self, run: Run) -> None:
+        """Forget the marks inside `run`."""
+        for _, entry in self._isolate(run):
+            entry.mark = None
+
+    def check_all_free(self) -> None:
+        """Raise unless nothing is in use or on its way: what every buffer must come to when all requests ended.
+
+        Raises
+        ------
+        InvariantError : a reservation or a pin leaked, or the counts disagree with the entries.
+        """
+        blocks = sum(run.count for run, _ in self._entries)
+        held = [run for run, entry in self._entries if entry.pins or entry.arriving]
+        if held or self.pinned_blocks:
+            raise InvariantError(f"{self.pinned_blocks} blocks are still in use or arriving: {held[:3]}")
+        if blocks != self.used_blocks or blocks > self.capacity_blocks:
+            raise InvariantError(f"{blocks} blocks of {self.capacity_blocks} are stored, {self.used_blocks} are counted")
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _offer(self, piece: Run, entry: Entry) -> None:
+        entry.known = True
+        self._eviction.inserted(piece, self._now())
+
+    def _isolate(self, run: Run) -> list[tuple[Run, Entry]]:
+        """Return the entries that make up `run`, after cutting off what sticks out at its ends."""
+        found = self._entries.overlapping(run)
+        if len(found) == 1 and found[0][0] == run:
+            return found
+        inside = []
+        for whole, entry in found:
+            start, end = max(whole.start, run.start), min(whole.end, run.end)
+            if (start, end) != (whole.start, whole.end):
+                self._entries.remove(whole)
+                if whole.start < start:
+                    self._entries.put(Run(whole.start, start - whole.start), entry.copy())
+                if whole.end > end:
+                    self._entries.put(Run(end, whole.end - end), entry.copy())
+                self._entries.put(Run(start, end - start), entry)
+            inside.append((Run(start, end - start), entry))
+        if sum(piece.count for piece, _ in inside) != run.count:
+            raise InvariantError(f"{run} is not wholly in the buffer")
+        return inside
+
+    def _joined(self, free: list[tuple[Run, Entry]]) -> list[tuple[Run, Entry]]:
+        """Join neighbours that are alike; the end of the prompt comes first (it is evicted first)."""
+        joined: list[tuple[Run, Entry]] = []
+        for piece, entry in free:
+            if joined:
+                last, with_entry = joined[-1]
+                alike = with_entry.mark is None and entry.mark is None and with_entry.known == entry.known
+                if alike and last.end == piece.start:
+                    self._entries.remove(last)
+                    self._entries.remove(piece)
+                    both = Run(last.start, last.count + piece.count)
+                    self._entries.put(both, with_entry)
+                    joined[-1] = (both, with_entry)
+                    continue
+            joined.append((piece, entry))
+        joined.reverse()
+        return joined
+
+    def _make_room(self, blocks: int) -> None:
+        while self.free_blocks < blocks:
+            need = blocks - self.free_blocks
+            victim = self._eviction.victim(need * self.block_bytes)
+            if victim is None:
+                raise InvariantError("the eviction policy offers no victim although evictable blocks remain")
+            self._evict_from_end(victim, need)
+
+    def _evict_from_end(self, victim: Run, need: int) -> None:
+        """Evict up to `need` blocks from the end of `victim`; what is in use is passed over."""
+        for whole, entry in reversed(self._entries.overlapping(victim)):
+            start, end = max(whole.start, victim.start), min(whole.end, victim.end)
+            if entry.pins or entry.arriving:
+                for piece, part in self._isolate(Run(start, end - start)):
+                    self._eviction.removed(piece)
+                    part.known = False
+                continue
+            count = min(need, end - start)
+            ((piece, part),) = self._isolate(Run(end - count, count))
+            mark = part.mark
+            self._remove(piece, part)
+            if self._evicted is not None:
+                self._evicted(piece, mark)
+            need -= count
+            if need == 0:
+                return
+
+    def _remove(self, piece: Run, entry: Entry) -> None:
+        if entry.known:
+            self._eviction.removed(piece)
+        self._entries.remove(piece)
+        self.used_blocks -= piece.count

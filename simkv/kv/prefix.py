@@ -1,0 +1,283 @@
+"""Which blocks make up the prompt of a turn, in which order, and which of them could come from elsewhere?
+
+A prompt is *parts* (document chunks, or runs of blocks that a trace names), then the conversation's *own*
+blocks (dialogue so far, question, answer), which exist only where they were computed. What a layout means
+(semantics B2) is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from simkv.errors import InputError
+from simkv.kv.block import Run
+from simkv.kv.runmap import RunMap
+from simkv.request import Session, TraceHeader
+
+REGION_BLOCKS = 1 << 32  # ids a document or conversation may use; more than any trace names
+VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blocks
+OWN_IDS = 1 << 60  # own blocks have ids from here on
+
+
+class Part(NamedTuple):
+    """A piece of a prompt that other prompts may share.
+
+    Attributes
+    ----------
+    run : its blocks.
+    tokens : [tokens] in it.
+    item : what predictors and prefetch policies call it.
+    fresh : its content comes into being with this turn: nobody can have it yet.
+    """
+
+    run: Run
+    tokens: int
+    item: int | Run
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class Prompt:
+    """What one turn needs, and what it leaves behind.
+
+    Attributes
+    ----------
+    parts : front to back.
+    chained : a part is usable only if all before it are (exact prefix); False = each part alone.
+    own : blocks of dialogue, question and answer, behind the parts.
+    own_known_tokens : [tokens] of dialogue whose KV an earlier turn may have left in `own`.
+    prompt_tokens, output_tokens : [tokens]
+    kept_blocks : how many blocks of `own` are full and computed when the answer ends, and stay.
+    asked : the items that the query is about.
+    """
+
+    parts: tuple[Part, ...]
+    chained: bool
+    own: Run
+    own_known_tokens: int
+    prompt_tokens: int
+    output_tokens: int
+    kept_blocks: int
+    asked: tuple[int | Run, ...]
+
+
+def tokens_in(part: Part, run: Run, block_tokens: int) -> int:
+    """Return the [tokens] of a part that lie in a run of its blocks; its last block may be partly filled.
+
+    Examples
+    --------
+    >>> tokens_in(Part(Run(0, 3), 40, 0), Run(1, 2), 16)
+    24
+    """
+    first = min((run.start - part.run.start) * block_tokens, part.tokens)
+    return min((run.end - part.run.start) * block_tokens, part.tokens) - first
+
+
+def is_own(run: Run) -> bool:
+    """Return whether a run belongs to one conversation's dialogue, which no source can send."""
+    return run.start >= OWN_IDS
+
+
+class Content:
+    """Block ids of one run: equal ids are equal content, and nothing else is.
+
+    Parameters
+    ----------
+    header : of the trace: block size and scope of ids.
+    """
+
+    def __init__(self, header: TraceHeader) -> None:
+        self.block_tokens = header.block_tokens
+        self._is_global = header.block_scope == "global"
+        self._regions: dict[object, int] = {}
+        self._copies: dict[str, int] = {}
+        self._seen: RunMap[None] = RunMap()
+
+    def blocks(self, tokens: int) -> int:
+        """Return how many blocks hold [tokens]."""
+        return -(-tokens // self.block_tokens)
+
+    def region(self, key: object) -> int:
+        """Return the first block id of the document, conversation or shared prefix called `key`."""
+        if key not in self._regions:
+            self._regions[key] = (len(self._regions) + 1) * REGION_BLOCKS
+        return self._regions[key]
+
+    def copy_of(self, session_id: str) -> int:
+        """Return how often this session was drawn before: a copy shares no document with its original."""
+        copy = self._copies.get(session_id, 0)
+        self._copies[session_id] = copy + 1
+        return copy
+
+    def name(self, run: Run) -> list[tuple[Run, bool]]:
+        """Name a run in a prompt; return its pieces, each with whether it is named for the first time."""
+        fresh = self._seen.gaps(run)
+        if not fresh:
+            return [(run, False)]
+        pieces = [(gap, True) for gap in fresh]
+        at = run.start
+        for gap in fresh:
+            if gap.start > at:
+                pieces.append((Run(at, gap.start - at), False))
+            at = gap.end
+            self._see(gap)
+        if at < run.end:
+            pieces.append((Run(at, run.end - at), False))
+        pieces.sort()
+        return pieces
+
+    def _see(self, gap: Run) -> None:
+        """Add a gap, joined with what stands before it: chains grow at their end."""
+        before = self._seen.overlapping(Run(gap.start - 1, 1))
+        if before:
+            self._seen.remove(before[0][0])
+            gap = Run(before[0][0].start, before[0][0].count + gap.count)
+        self._seen.put(gap, None)
+
+    def placed(self, session: Session, draw: int, run: Run) -> list[Run]:
+        """Return where the ids of a block-run session stand in this run's id space."""
+        if self._is_global:
+            return [run]
+        first = session.turns[0].block_runs[0].start if session.turns[0].block_runs else 0
+        border = first + session.shared_blocks
+        own = self.region(("session", draw))
+        if run.start >= border:
+            return [Run(own + run.start, run.count)]
+        shared = self.region(("shared", session.shared_key))
+        front = min(run.end, border) - run.start
+        placed = [Run(shared + run.start - first, front)]
+        if run.count > front:
+            placed.append(Run(own + border, run.count - front))
+        return placed
+
+
+class Conversation:
+    """A session while it is played: its place in the id space and the prompt of each turn.
+
+    Parameters
+    ----------
+    session : what the trace says.
+    draw : its draw index (semantics G2).
+    content : the run's id space.
+    """
+
+    def __init__(self, session: Session, draw: int, content: Content) -> None:
+        if session.layout == "interleaved":
+            raise InputError(
+                "layout 'interleaved' cannot be played: exact KV of a later chunk depends on answers not yet decoded;"
+                " want 'document_first' or 'independent'",
+                f"session {session.session_id}",
+            )
+        self.session = session
+        self.draw = draw
+        self._content = content
+        self._own_base = OWN_IDS + content.region(("own", draw))
+        self._dialogue_tokens = 0
+        self._version_tokens = 0  # dialogue tokens whose KV was computed behind the current document
+        self._loaded = 0  # document_first: chunks 0 .. loaded - 1 are in the context
+        self._chunks = self._place_chunks() if session.chunk_tokens else ()
+
+    @property
+    def chunk_parts(self) -> tuple[Part, ...]:
+        """All chunks of the document; empty for block-run sessions."""
+        return self._chunks
+
+    def chain(self, chunk: int) -> tuple[Part, ...]:
+        """Return the chunks that must be there for a chunk to be exact, itself last."""
+        return self._chunks[: chunk + 1] if self.is_chained else (self._chunks[chunk],)
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether a chunk is exact only behind all chunks before it."""
+        return self.session.layout != "independent"
+
+    def prompt(self, turn_index: int) -> Prompt:
+        """Return the prompt of a turn; call once per turn, in order."""
+        turn = self.session.turns[turn_index]
+        if self._chunks:
+            parts = self._document_parts(turn.chunks)
+            asked: tuple[int | Run, ...] = turn.chunks
+            prompt = self._with_dialogue(parts, asked, turn.new_tokens, turn.answer_tokens)
+            self._dialogue_tokens += turn.new_tokens + turn.answer_tokens
+            self._version_tokens = self._dialogue_tokens
+            return prompt
+        return self._block_run_prompt(turn_index)
+
+    def items_of(self, turn_index: int) -> list[int | Run]:
+        """Return what a turn asks for, for oracles: chunks, or the placed runs of its chain."""
+        turn = self.session.turns[turn_index]
+        if self._chunks:
+            return list(turn.chunks)
+        return [run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named)]
+
+    def accesses(self) -> list[tuple[Run, ...]]:
+        """Return the shareable blocks that each turn uses, for oracles that need the recorded order."""
+        loaded, found = 0, []
+        for index, turn in enumerate(self.session.turns):
+            if not self._chunks:
+                found.append(tuple(run for run in self.items_of(index) if isinstance(run, Run)))
+            elif self.is_chained:
+                loaded = max([loaded, *(chunk + 1 for chunk in turn.chunks)])
+                found.append(tuple(part.run for part in self._chunks[:loaded]))
+            else:
+                found.append(tuple(self._chunks[chunk].run for chunk in turn.chunks))
+        return found
+
+    def _place_chunks(self) -> tuple[Part, ...]:
+        session, content = self.session, self._content
+        copy = content.copy_of(session.session_id)
+        document = session.document_id if session.document_id is not None else ("own", session.session_id)
+        at = content.region(("document", document, copy))
+        parts = []
+        for index, tokens in enumerate(session.chunk_tokens):
+            run = Run(at, content.blocks(tokens))
+            parts.append(Part(run, tokens, index))
+            at = run.end
+        return tuple(parts)
+
+    def _document_parts(self, chunks: tuple[int, ...]) -> tuple[Part, ...]:
+        if not self.is_chained:
+            return tuple(self._chunks[chunk] for chunk in chunks)
+        needed = max([self._loaded, *(chunk + 1 for chunk in chunks)])
+        if needed > self._loaded:  # the dialogue moves behind more document: a new version of it (B2)
+            self._loaded = needed
+            self._version_tokens = 0
+        return self._chunks[:needed]
+
+    def _with_dialogue(
+        self, parts: tuple[Part, ...], asked: tuple[int | Run, ...], new_tokens: int, answer_tokens: int
+    ) -> Prompt:
+        content = self._content
+        version = self._loaded if self.is_chained else 0
+        total = self._dialogue_tokens + new_tokens + answer_tokens
+        return Prompt(
+            parts=parts,
+            chained=self.is_chained,
+            own=Run(self._own_base + version * VERSION_BLOCKS, content.blocks(total)),
+            own_known_tokens=self._version_tokens,
+            prompt_tokens=sum(part.tokens for part in parts) + self._dialogue_tokens + new_tokens,
+            output_tokens=answer_tokens,
+            kept_blocks=(total - 1) // content.block_tokens,  # the last token emitted has no KV yet
+            asked=asked,
+        )
+
+    def _block_run_prompt(self, turn_index: int) -> Prompt:
+        turn, content = self.session.turns[turn_index], self._content
+        parts: list[Part] = []
+        for run in turn.block_runs:
+            for placed in content.placed(self.session, self.draw, run):
+                for piece, fresh in content.name(placed):
+                    parts.append(Part(piece, piece.count * content.block_tokens, piece, fresh))
+        tail_tokens = turn.new_tokens + turn.answer_tokens
+        old = tuple(part.run for part in parts if not part.fresh)
+        return Prompt(
+            parts=tuple(parts),
+            chained=True,
+            own=Run(self._own_base, content.blocks(tail_tokens)),
+            own_known_tokens=0,
+            prompt_tokens=sum(part.tokens for part in parts) + turn.new_tokens,
+            output_tokens=turn.answer_tokens,
+            kept_blocks=0,  # the trace names the answer's blocks only in the next prompt, as new ones
+            asked=old[-1:],
+        )

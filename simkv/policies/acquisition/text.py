@@ -1,0 +1,20 @@
+"""the baseline of every KV transfer paper, e.g. Liu et al., CacheGen, SIGCOMM'24, section 7.:The text is sent, the receiver prefills it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simkv.policies.acquisition.question import ACQUISITION, AcquisitionView, Plan
+
+
+@ACQUISITION.register("text")
+@dataclass
+class Text:
+    """Fetch the text and prefill it here
+
+    Source:  what a system without KV transfer does (semantics A1).
+    """
+
+    def decide(self, view: AcquisitionView) -> Plan:
+        """Return the only plan it has."""
+        return Plan.TEXT

@@ -1,0 +1,111 @@
+"""Farthest next use, from the recorded order of accesses: an oracle."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from simkv.kv.block import Run
+from simkv.kv.runmap import RunMap
+from simkv.policies.eviction.question import EVICTION
+
+
+def next_uses(accesses: list[tuple[Run, ...]]) -> tuple[list[RunMap[float]], RunMap[float]]:
+    """Return, for each access, when each of its blocks is accessed next; and each block's first access.
+
+    One backward pass over the accesses; runs are cut where their futures differ.
+
+    Examples
+    --------
+    >>> after, first = next_uses([(Run(0, 4),), (Run(0, 2),)])
+    >>> list(after[0])
+    [(Run(start=0, count=2), 1.0), (Run(start=2, count=2), inf)]
+    >>> list(first)
+    [(Run(start=0, count=2), 0.0), (Run(start=2, count=2), 0.0)]
+    """
+    coming: RunMap[float] = RunMap()
+    after: list[RunMap[float]] = []
+    for index in range(len(accesses) - 1, -1, -1):
+        pieces: RunMap[float] = RunMap()
+        for run in accesses[index]:
+            for gap in coming.gaps(run):
+                pieces.put(gap, math.inf)
+            for piece, use in coming.take(run):
+                pieces.put(piece, use)
+        for piece, _ in pieces:
+            coming.put(piece, float(index))
+        after.append(pieces)
+    after.reverse()
+    return after, coming
+
+
+@EVICTION.register("belady", oracle=True)
+@dataclass
+class Belady:
+    """Evict what is used farthest in the future of the *recorded* order; ties: the deeper block first.
+
+    The minimum number of misses for unit blocks and a fixed sequence of accesses; a reference point, not a
+    bound, once timing changes the order (semantics G5).
+
+    Source: Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal
+    5(2), 1966.
+    """
+
+    _after: list[RunMap[float]] = field(default_factory=list, init=False, repr=False)
+    _next: RunMap[float] = field(default_factory=RunMap, init=False, repr=False)
+    _here: RunMap[float] = field(default_factory=RunMap, init=False, repr=False)
+    _farthest: list[tuple[float, int, int]] = field(default_factory=list, init=False, repr=False)
+
+    def foresee(self, accesses: Iterable[tuple[Run, ...]]) -> None:
+        """Learn the recorded order: the runs of each access, in order; called once, before the run."""
+        self._after, self._next = next_uses(list(accesses))
+
+    def inserted(self, run: Run, now_s: float) -> None:
+        """File each piece under its next use."""
+        for piece, use in self._future(run):
+            self._here.put(piece, use)
+            heapq.heappush(self._farthest, (-use, -piece.start, piece.count))
+
+    def used(self, run: Run, now_s: float) -> None:
+        """Move each piece of `run` on to its following use, and file it anew."""
+        self._here.take(run)
+        for piece, use in self._future(run):
+            if math.isinf(use):
+                continue
+            self._next.take(piece)
+            following = self._after[int(use)]
+            for gap in following.gaps(piece):
+                self._next.put(gap, math.inf)
+            for part, later in following.overlapping(piece):
+                start, end = max(part.start, piece.start), min(part.end, piece.end)
+                self._next.put(Run(start, end - start), later)
+        self.inserted(run, now_s)
+
+    def removed(self, run: Run) -> None:
+        """Forget that it is here; its future stays known."""
+        for whole, use in self._here.overlapping(run):
+            if whole.start < run.start:
+                heapq.heappush(self._farthest, (-use, -whole.start, run.start - whole.start))
+            if whole.end > run.end:
+                heapq.heappush(self._farthest, (-use, -run.end, whole.end - run.end))
+        self._here.take(run)
+
+    def victim(self, need_bytes: int) -> Run | None:
+        """Return the piece whose next use is farthest; stale entries are dropped on the way."""
+        while self._farthest:
+            use, start, count = self._farthest[0]
+            run = Run(-start, count)
+            if self._here.overlapping(run) == [(run, -use)]:
+                return run
+            heapq.heappop(self._farthest)
+        return None
+
+    def _future(self, run: Run) -> list[tuple[Run, float]]:
+        """Return the pieces of `run` with their next uses; what was never foreseen is never used again."""
+        pieces = [(gap, math.inf) for gap in self._next.gaps(run)]
+        for part, use in self._next.overlapping(run):
+            start, end = max(part.start, run.start), min(part.end, run.end)
+            pieces.append((Run(start, end - start), use))
+        return pieces

@@ -1,0 +1,6 @@
+"""Which server serves this turn? One policy a file; the question and its form are in `question.py`."""
+
+from simkv.policies.routing import round_robin, sticky
+from simkv.policies.routing.question import ROUTING, Routing, ServerView, VisibleRequest
+
+__all__ = ["ROUTING", "Routing", "ServerView", "VisibleRequest", "round_robin", "sticky"]

@@ -1,0 +1,1 @@
+"""Ready-made device profiles, one JSON file each, with the source of every number."""

@@ -1,0 +1,71 @@
+"""Takes down facts, one column each; decides nothing and computes nothing but differences of times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from simkv.kv.prefix import Conversation
+from simkv.network.flow import TransferRecord
+from simkv.policies.routing import VisibleRequest
+from simkv.results import REQUEST_COLUMNS, TRANSFER_COLUMNS
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One turn while it is served, and what is known of it so far. Times [s] are NaN before they happen."""
+
+    request_id: int
+    conversation: Conversation
+    turn: int
+    arrival_s: float
+    server: str = ""
+    scheduled_s: float = math.nan
+    first_token_s: float = math.nan
+    last_token_s: float = math.nan
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    status: str = "unfinished"
+    ready_at_arrival: bool = False
+    stall_s: float = math.nan
+    needed_units: int = 0
+    in_time_units: int = 0
+    late_units: int = 0
+
+    def visible(self, home: int | None) -> VisibleRequest:
+        """Return all that a policy may see of it."""
+        return VisibleRequest(self.conversation.draw, self.turn, self.input_tokens, home)
+
+
+@dataclass(slots=True)
+class Recorder:
+    """The facts of one run.
+
+    Attributes
+    ----------
+    transfers : one list a column of `results.TRANSFER_COLUMNS`.
+    """
+
+    transfers: dict[str, list[Any]] = field(
+        default_factory=lambda: {name: [] for name in TRANSFER_COLUMNS if name not in ("arm", "replication")}
+    )
+    _requests: list[Request] = field(default_factory=list)
+
+    def arrived(self, request: Request) -> None:
+        """Take a request in; it is counted from now on, whatever becomes of it."""
+        self._requests.append(request)
+
+    def transferred(self, record: TransferRecord) -> None:
+        """Take down what one flow sent in one class."""
+        for column, value in zip(self.transfers.values(), record, strict=True):
+            column.append(value)
+
+    def requests(self) -> dict[str, list[Any]]:
+        """Return one list a column of `results.REQUEST_COLUMNS`, in order of arrival."""
+        names = [name for name in REQUEST_COLUMNS if name not in ("arm", "replication", "session_id", "session")]
+        table: dict[str, list[Any]] = {name: [getattr(request, name) for request in self._requests] for name in names}
+        table["session_id"] = [request.conversation.session.session_id for request in self._requests]
+        table["session"] = [request.conversation.draw for request in self._requests]
+        return table

@@ -1,0 +1,181 @@
+"""The two figures of every comparison: how long people wait, and where the bytes went.
+
+Matplotlib's object interface only: no global state, nothing shown, equal comparisons draw equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter
+
+from simkv.metrics import Floats, Observed
+from simkv.units import format_seconds
+
+if TYPE_CHECKING:
+    from simkv.report.comparison import ArmInfo, Comparison
+    from simkv.report.summary import ArmSummary
+
+#: Okabe and Ito's colours (Color Universal Design, 2008), told apart with any common colour blindness; yellow, too
+#: pale for a line on white, is left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_DASHES = ("-", "--", "-.")
+_REFERENCES = (("#000000", ":"), ("#7A7A7A", (0, (4, 1.5, 1, 1.5, 1, 1.5))), ("#404040", (0, (1, 4))))
+
+#: Bars from the left: label, outcomes, colour, hatch. Waste is warm and hatched: it reads without colour too.
+_BYTES = (
+    ("used in time", ("used_in_time",), "#0072B2", ""),
+    ("used late", ("used_late",), "#56B4E9", ""),
+    ("open at end", ("in_flight_at_end", "resident_at_end"), "#009E73", ""),
+    ("cancelled", ("cancelled",), "#F0E442", "//"),
+    ("evicted unasked", ("evicted",), "#E69F00", "xx"),
+    ("never used", ("never_used",), "#D55E00", "\\\\"),
+)
+_DEMAND_COLOUR = "#BBBBBB"
+_OTHER_COLOUR = "#EEEEEE"
+
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "hatch.linewidth": 0.6,
+    "svg.hashsalt": "simkv",  # ids in the SVG would else be random
+    "svg.fonttype": "none",
+}
+_CURVE_POINTS = 1000  # a curve of more is the same picture in a larger file
+_LOG_SPREAD = 20  # p99 / p1 from which a linear axis hides the short waits
+
+
+def ttft_cdf(comparison: Comparison) -> Figure:
+    """Return the share of all requests that had their first token within t, by arm.
+
+    Requests that never finished count in the share's denominator: such a curve ends below 1.
+    """
+    waits = {arm.name: _pooled_ttft(comparison, arm) for arm in comparison.arms}
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        for arm, style in _styles(comparison.arms):
+            times_s, total = waits[arm.name]
+            label = f"{arm.name} (reference)" if arm.reference else arm.name
+            axes.plot(*_steps(times_s, total), drawstyle="steps-post", label=label, **style)
+        _time_axis(axes, np.concatenate([times_s for times_s, _ in waits.values()]))
+        axes.set(ylim=(0, 1.01), ylabel="share of requests")
+        pooled = f" ({comparison.replications} replications pooled)" if comparison.replications > 1 else ""
+        axes.set_title(f"{comparison.scenario.name}: who waits how long{pooled}", loc="left")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def where_bytes_went(comparison: Comparison) -> Figure:
+    """Return the wire bytes of each arm, a replication: demand, and speculation by how it ended."""
+    arms = comparison.summary.arms
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 1.9 + 0.42 * len(arms)), layout="constrained")
+        axes = figure.add_subplot()
+        left = np.zeros(len(arms))
+        for label, parts, colour, hatch in _bars(arms):
+            widths = np.array(parts, dtype=np.float64) / comparison.replications
+            if widths.any():
+                axes.barh(
+                    range(len(arms)),
+                    widths,
+                    left=left,
+                    color=colour,
+                    hatch=hatch,
+                    label=label,
+                    edgecolor="#333333",
+                    linewidth=0.5,
+                    height=0.7,
+                )
+                left += widths
+        names = [f"{arm.info.name} (reference)" if arm.info.reference else arm.info.name for arm in arms]
+        axes.set_yticks(range(len(arms)), names)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
+        axes.set_xlabel("wire bytes a replication, summed over links")
+        axes.set_title(f"{comparison.scenario.name}: where the bytes went", loc="left")
+        if left.any():
+            figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def save_all(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write every figure as PNG and SVG, and return the files.
+
+    Parameters
+    ----------
+    folder : made when absent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, draw in (("ttft_cdf", ttft_cdf), ("bytes", where_bytes_went)):
+        figure = draw(comparison)
+        with mpl.rc_context(_STYLE):
+            for kind in ("png", "svg"):
+                path = folder / f"{name}.{kind}"
+                # no date in the file: equal comparisons write equal bytes
+                figure.savefig(path, dpi=150, metadata={"Date": None} if kind == "svg" else {"Software": "simkv"})
+                written.append(path)
+    return written
+
+
+def _pooled_ttft(comparison: Comparison, arm: ArmInfo) -> tuple[Floats, int]:
+    runs = [Observed.of(run) for run in comparison.runs(arm.name)]
+    finished = [run.ttft_s[run.finished] for run in runs]
+    return np.sort(np.concatenate(finished)), sum(run.key.size for run in runs)
+
+
+def _styles(arms: tuple[ArmInfo, ...]) -> Iterator[tuple[ArmInfo, dict[str, Any]]]:
+    """Yield each arm's line: feasible arms in colour, references in black and grey."""
+    feasible = references = 0
+    for arm in arms:
+        if arm.reference:
+            colour, dash = _REFERENCES[references % len(_REFERENCES)]
+            yield arm, {"color": colour, "linestyle": dash, "linewidth": 1.8}
+            references += 1
+        else:
+            dash = _DASHES[(feasible + feasible // len(PALETTE)) % len(_DASHES)]
+            yield arm, {"color": PALETTE[feasible % len(PALETTE)], "linestyle": dash, "linewidth": 1.8}
+            feasible += 1
+
+
+def _steps(times_s: Floats, total: int) -> tuple[Floats, Floats]:
+    if not times_s.size:
+        return np.empty(0), np.empty(0)
+    ranks = np.unique(np.linspace(0, times_s.size - 1, min(times_s.size, _CURVE_POINTS)).astype(np.int64))
+    return np.append(times_s[:1], times_s[ranks]), np.append(0.0, (ranks + 1) / total)
+
+
+def _time_axis(axes: Axes, times_s: Floats) -> None:
+    if times_s.size and times_s.min() > 0:
+        low, high = np.percentile(times_s, [1, 99])
+        if high > _LOG_SPREAD * low:
+            axes.set_xscale("log")
+    if axes.get_xscale() == "log":
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value_s, _: format_seconds(value_s)))
+        axes.set_xlabel("time to first token (logarithmic)")
+    else:
+        axes.set_xlim(left=0)
+        axes.set_xlabel("time to first token [s]")
+
+
+def _bars(arms: tuple[ArmSummary, ...]) -> Iterator[tuple[str, list[int], str, str]]:
+    demand = [arm.link_bytes.get("demand", 0) for arm in arms]
+    yield "demand", demand, _DEMAND_COLOUR, ""
+    for label, outcomes, colour, hatch in _BYTES:
+        yield label, [sum(arm.speculative_bytes[o] for o in outcomes) for arm in arms], colour, hatch
+    carried = [sum(arm.link_bytes.values()) for arm in arms]
+    other = [c - d - sum(arm.speculative_bytes.values()) for arm, c, d in zip(arms, carried, demand, strict=True)]
+    yield "control, other", [max(0, o) for o in other], _OTHER_COLOUR, ".."

@@ -1,0 +1,116 @@
+"""What must be said below the table, so that its numbers can be trusted: meanings, marks, caveats, sources."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from simkv.report.layout import UNDEFINED, WIDTH, cut
+from simkv.statistics import FEWEST_BOOTSTRAPPED
+
+if TYPE_CHECKING:
+    from simkv.report.comparison import Comparison
+    from simkv.report.summary import Summary
+
+#: One idea a line; docs/glossary.md has the formulas.
+DEFINITIONS = (
+    "TTFT: first token - arrival, of finished requests; lost: requests rejected, timed out or unfinished, of all "
+    "replications, which no mean includes. p50, p99: within a replication (linear interpolation), then averaged.",
+    "difference: arm - {baseline}, over the turns finished in both arms.",
+    "any hit, complete: share of queries that needed a prefetchable unit and found at least one, or all, brought in "
+    "time by speculation; turn 1: any hit of first turns alone; of all: any hit over all queries; ready: share of all "
+    "queries with everything resident at arrival.",
+    "coverage: needed units that speculation brought, in time or late; accuracy: speculated units that were used; "
+    "timely: in time / (in time + late); stall: mean wait for KV that nothing hid.",
+    "demand: wire bytes of demand traffic, over all links; in time to open: speculative wire bytes by how they ended "
+    "(unused: never used; open: in flight or unasked at the end); wasted = cancelled + evicted + unused; pollution: "
+    "demand refetch of what speculation displaced; GPU s: speculative GPU-seconds.",
+    "net eff. = saved s x any hit / wasted MB, {dash} at zero waste; saved: TTFT saved against {baseline}, summed over "
+    "paired turns of a replication, negative when lost. Nothing is ranked by it.",
+)
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """Return the lines below the table, wrapped."""
+    summary = comparison.summary
+    words = {"baseline": summary.baseline, "dash": UNDEFINED}
+    notes = [f"[{number}] {reference}" for reference, number in marks(summary).items()]
+    notes += [definition.format(**words) for definition in DEFINITIONS]
+    notes += [_headline(summary), *_certainty(comparison)]
+    notes.append(f"quality: {_quality(summary)}")
+    notes.append(f"GPU times: {_profiles(comparison.scenario)}{_extrapolated(summary)}")
+    notes += _run_notes(comparison)
+    return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+
+
+def marks(summary: Summary) -> dict[str, int]:
+    """Return the number of each reason why an arm is no real system."""
+    references = dict.fromkeys(arm.info.reference for arm in summary.arms if arm.info.reference)
+    return {reference: number for number, reference in enumerate(references, start=1)}
+
+
+def _headline(summary: Summary) -> str:
+    if summary.best is None:
+        return "N x: not quoted; no arm is both feasible and without speculation."
+    return (
+        f"N x = mean TTFT of {summary.best} / mean TTFT of the arm, over the turns finished in both; {summary.best} "
+        "has the lowest mean TTFT of the feasible arms without speculation."
+    )
+
+
+def _certainty(comparison: Comparison) -> list[str]:
+    summary = comparison.summary
+    if comparison.replications == 1:
+        notes = ["One replication: no interval can be given, and any difference may be chance."]
+    else:
+        notes = [
+            "+- and [ ]: 95 % intervals over replications (means and paired differences: Student; ratios: "
+            f"{_ratio_method(comparison)}); * differs from {summary.baseline} at 5 % by Holm's correction over "
+            f"{len(summary.p_holm)} arms."
+        ]
+    unpaired = {arm.info.name: arm.unpaired for arm in summary.arms if arm.unpaired}
+    if unpaired:
+        told = ", ".join(f"{name} {count}" for name, count in unpaired.items())
+        notes.append(f"Turns left out of differences because they did not finish in both arms: {told}.")
+    return notes
+
+
+def _ratio_method(comparison: Comparison) -> str:
+    return "paired bootstrap" if comparison.replications >= FEWEST_BOOTSTRAPPED else "Student, of the logarithm"
+
+
+def _quality(summary: Summary) -> str:
+    """Return one text when all arms agree, else one an arm (semantics F4)."""
+    told = {arm.info.name: " / ".join(map(str, arm.quality)) or "not modelled" for arm in summary.arms}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{name}: {text}" for name, text in told.items())
+
+
+def _profiles(scenario: Any) -> str:
+    gpus = {name: server.gpu for name, server in scenario.servers.items()}
+    return ", ".join(f"{name} {gpu.name}" for name, gpu in gpus.items() if gpu is not None) or "none"
+
+
+def _extrapolated(summary: Summary) -> str:
+    shares = [arm.metrics["extrapolated_time_ratio"].value or 0.0 for arm in summary.arms]
+    return f"; up to {max(shares):.1%} priced outside a profile's measured range" if max(shares) else ""
+
+
+def _run_notes(comparison: Comparison) -> list[str]:
+    """Return what the runs noted, quality apart: once where they agree, as a range where numbers differ."""
+    names = dict.fromkeys(name for run in comparison.results for name in run.notes if name != "quality")
+    found = {name: [run.notes[name] for run in comparison.results if name in run.notes] for name in names}
+    return [f"{name.replace('_', ' ')}: {_agreed(values)}" for name, values in found.items()]
+
+
+def _agreed(values: Sequence[Any]) -> str:
+    told = list(dict.fromkeys(v if isinstance(v, str) else json.dumps(v, default=str) for v in values))
+    if len(told) == 1:
+        return told[0]
+    numbers = [v for v in values if isinstance(v, int | float)]
+    if len(numbers) == len(values):
+        return f"{min(numbers):.6g} to {max(numbers):.6g} by run"
+    return cut("; ".join(told), 3 * WIDTH)

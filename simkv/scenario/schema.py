@@ -1,0 +1,374 @@
+"""What a scenario says: who talks, over which links, on which GPUs, with how much KV memory, under which policies.
+
+Frozen models; numbers are in inside units (`delay_s`) and keys in YAML carry none (`delay: 20 ms`).
+What no YAML key can say alone (names that must exist, pairs that must agree) is checked in `checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
+
+from simkv.errors import InputError
+from simkv.registry import did_you_mean
+from simkv.scenario import checks
+from simkv.scenario.fields import (
+    Bytes,
+    Count,
+    Discipline,
+    FilePath,
+    Label,
+    ModelName,
+    NotYet,
+    OfKind,
+    OnlyYet,
+    PositiveBps,
+    PositiveBytes,
+    PositivePerSecond,
+    PositiveSeconds,
+    Seconds,
+    Slug,
+    Version,
+)
+from simkv.scenario.misfit import Misfit, Misfits
+from simkv.scenario.plugins import PlugIn
+from simkv.units import shown
+
+
+class Part(BaseModel):
+    """A mapping with fixed keys; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def written_keys(cls) -> dict[str, str]:
+        """Return key in YAML -> field."""
+        return {field.alias or name: name for name, field in cls.model_fields.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        """Refuse unknown keys and keys without a value, with the known ones beside."""
+        if not isinstance(data, Mapping):
+            return data
+        known = cls.written_keys()
+        found = []
+        for key, value in data.items():
+            if key not in known:
+                hint = did_you_mean(str(key), list(known))
+                found.append(Misfit(f"unknown key {shown(key)}{hint}; known: {', '.join(known)}", (key,), on_key=True))
+            elif value is None:
+                default = "" if cls.model_fields[known[key]].is_required() else "; leave the key out for its default"
+                found.append(Misfit(f"want a value, got nothing{default}", (key,)))
+        if found:
+            raise Misfits(found)
+        return data
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what is said, not where it was read from."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # parts hold dicts
+
+
+class Workload(Part):
+    """Whose sessions arrive, and when.
+
+    Attributes
+    ----------
+    trace : file of recorded sessions; or else
+    generator : what makes them up.
+    format : of the trace; None = told by its first line.
+    sessions : drawn per replication; None = all, once.
+    session_rate_per_s : [1/s] of Poisson starts.
+    starts : "poisson", or "recorded" = as the trace has them.
+    max_input_tokens : [tokens] a session is cut before its first request with more input.
+    composition : how independent chunks are reused; None where the layout leaves no choice.
+    limit : requests read from the trace; None = all.
+    """
+
+    trace: FilePath | None = None
+    format: str | None = None
+    generator: Annotated[PlugIn, OfKind("generator")] | None = None
+    sessions: Count | None = None
+    session_rate_per_s: PositivePerSecond | None = Field(default=None, alias="session_rate")
+    starts: Literal["poisson", "recorded"] = "recorded"
+    max_input_tokens: Count | None = None
+    composition: Annotated[PlugIn, OfKind("composition")] | None = None
+    limit: Count | None = None
+    _trace_text: str | None = PrivateAttr(default=None)
+
+    @property
+    def trace_text(self) -> str | None:
+        """The trace's path as the scenario writes it."""
+        return self._trace_text
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Workload]) -> Workload:
+        """Gather a generator's parameters, which stand beside its name; choose the default of `starts`."""
+        if not isinstance(data, Mapping):
+            return handler(data)
+        told = dict(data)
+        if isinstance(told.get("generator"), str):
+            params = {key: told.pop(key) for key in list(told) if key not in cls.written_keys()}
+            told["generator"] = {"name": told["generator"], **params}
+        if "session_rate" in told:
+            told.setdefault("starts", "poisson")
+        made = handler(told)
+        made._trace_text = told.get("trace")
+        return made
+
+    @model_validator(mode="after")
+    def _agree(self) -> Workload:
+        checks.raise_all(checks.workload(self))
+        return self
+
+
+class Engine(Part):
+    """How a server's GPU batches.
+
+    Attributes
+    ----------
+    preset : which engine's admission and memory rules.
+    speculative : when the GPU may compute what nobody has asked for yet (semantics D3).
+    speculative_step : [tokens] of one speculative step: the longest that a new demand waits for it.
+    token_budget : [tokens] a step.
+    max_sequences : in a batch.
+    """
+
+    preset: Annotated[str, OnlyYet("reserve-ahead")] = "reserve-ahead"
+    speculative: Annotated[str, OnlyYet("idle_only")] = "idle_only"
+    speculative_step: Count = 256
+    token_budget: Count = 2048
+    max_sequences: Count = 256
+
+
+class Buffer(Part):
+    """A bounded store of KV blocks; `size_bytes` is what KV may fill, weights not included."""
+
+    size_bytes: PositiveBytes = Field(alias="size")
+
+
+Buffers = Annotated[
+    dict[Annotated[str, OnlyYet("hbm")], Buffer],
+    Field(json_schema_extra={"propertyNames": {"enum": ["hbm"]}, "required": ["hbm"]}),
+]
+
+
+class Server(Part):
+    """A node that serves or holds KV.
+
+    Attributes
+    ----------
+    gpu : what its GPU steps cost; None = no GPU.
+    count : how many alike; each has its own GPU and buffers, they share the links.
+    source : the server from which KV that is missing here comes.
+    """
+
+    gpu: Annotated[PlugIn, OfKind("gpu")] | None = None
+    count: Count = 1
+    source: str | None = None
+    engine: Engine = Engine()
+    buffers: Buffers
+
+
+class Series(Part):
+    """Capacity replayed from a file; `mean_bps` rescales it, None = as recorded."""
+
+    series: FilePath
+    mean_bps: PositiveBps | None = Field(default=None, alias="mean")
+    _series_text: str | None = PrivateAttr(default=None)
+
+    @property
+    def series_text(self) -> str | None:
+        """The file's path as the scenario writes it."""
+        return self._series_text
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, data: Any, handler: ModelWrapValidatorHandler[Series]) -> Series:
+        made = handler(data)
+        if isinstance(data, Mapping):
+            made._series_text = data.get("series")
+        return made
+
+
+def _capacity_form(value: object) -> str:
+    return "<series>" if isinstance(value, Mapping | Series) else "<rate>"
+
+
+Capacity = Annotated[
+    Annotated[PositiveBps, Tag("<rate>")] | Annotated[Series, Tag("<series>")],
+    Discriminator(_capacity_form),
+]
+
+
+class Link(Part):
+    """One direction between two servers.
+
+    Attributes
+    ----------
+    from_, to : names of servers.
+    delay_s : [s] one way.
+    capacity : [bit/s] on the wire, or a series of it.
+    transport : what headers and start-up cost.
+    discipline : "strict" classes, or "ps": all classes share alike.
+    committed_bytes : [bytes] below the scheduler that a demand cannot overtake (semantics C3); None =
+        capacity x round-trip time, 0 for the ideal transport.
+    """
+
+    from_: str = Field(alias="from")
+    to: str
+    delay_s: Seconds = Field(alias="delay")
+    capacity: Capacity
+    transport: Literal["ideal", "warm"]
+    discipline: Discipline = "strict"
+    committed_bytes: Bytes | None = None
+
+
+Routing = Annotated[PlugIn, OfKind("routing")]
+Batching = Annotated[PlugIn, OfKind("batching")]
+Admission = Annotated[PlugIn, OfKind("admission")]
+Eviction = Annotated[PlugIn, OfKind("eviction")]
+Acquisition = Annotated[PlugIn, OfKind("acquisition")]
+Prefetch = Annotated[PlugIn, OfKind("prefetch")]
+Predictor = Annotated[PlugIn, OfKind("predictor")]
+Codec = Annotated[PlugIn, OfKind("codec")]
+
+
+class Policies(Part):
+    """Who answers each question, unless an arm says otherwise."""
+
+    routing: Routing = Field(default="sticky", validate_default=True)
+    batching: Batching = Field(default="chunked-fcfs", validate_default=True)
+    admission: Admission = Field(default="always", validate_default=True)
+    eviction: Eviction = Field(default="lru", validate_default=True)
+    acquisition: Acquisition = Field(default="fetch", validate_default=True)
+    prefetch: Prefetch = Field(default="none", validate_default=True)
+    predictor: Predictor = Field(default="sequential", validate_default=True)
+    codec: Codec = Field(default="identity", validate_default=True)
+
+
+class PolicyChanges(Part):
+    """The answers that an arm changes; None = as in the scenario's. A change is whole: it inherits no parameter."""
+
+    routing: Routing | None = None
+    batching: Batching | None = None
+    admission: Admission | None = None
+    eviction: Eviction | None = None
+    acquisition: Acquisition | None = None
+    prefetch: Prefetch | None = None
+    predictor: Predictor | None = None
+    codec: Codec | None = None
+
+
+class ServerChanges(Part):
+    """What an arm changes of a server: its buffers."""
+
+    buffers: Buffers
+
+
+class Arm(Part):
+    """One of the ways that are compared: what it changes."""
+
+    name: Slug
+    policies: PolicyChanges = PolicyChanges()
+    servers: dict[str, ServerChanges] = Field(default_factory=dict)
+
+
+class RunOptions(Part):
+    """How to run.
+
+    Attributes
+    ----------
+    step_by_step : True = one event a GPU step, as a check on leaping (semantics D4).
+    horizon_s : [s] when to stop; None = when all sessions have ended.
+    control_message_bytes : [bytes] of a query, arrival or eviction message. 64: an id, a session, a run
+        and a few flags; smaller than any header it travels in matters little.
+    text_bytes_per_token : [bytes] of text a token; about 4 in English (semantics A1).
+    """
+
+    step_by_step: bool = False
+    horizon_s: PositiveSeconds | None = Field(default=None, alias="horizon")
+    control_message_bytes: Bytes = Field(default=64, alias="control_message")
+    text_bytes_per_token: PositiveBytes = Field(default=4, alias="text_per_token")
+
+
+class Scenario(Part):
+    """A whole scenario; the same file, seed and version give the same results, byte by byte.
+
+    Attributes
+    ----------
+    simkv : version of this schema.
+    name : of the scenario; names the results folder too.
+    model : a built-in model's name, or the absolute path of a Hugging Face `config.json`.
+    seed : of all random streams.
+    replications : independent repetitions with resampled sessions.
+    arms : the ways that are compared, in order; one called "default" when the file names none.
+    """
+
+    simkv: Annotated[int, Version(1)]
+    name: Slug
+    model: ModelName
+    seed: Annotated[int, Field(ge=0)]
+    replications: Count = 20
+    workload: Workload
+    servers: dict[Label, Server]
+    links: dict[Label, Link] = Field(default_factory=dict)
+    policies: Policies = Field(default_factory=Policies)
+    arms: tuple[Arm, ...] = Field(default=({"name": "default"},), validate_default=True)
+    run: RunOptions = Field(default_factory=RunOptions)
+    sweep: Annotated[None, NotYet("arrives with `simkv sweep`")] = None
+    _path: Path = PrivateAttr(default=Path("scenario.yaml"))
+
+    @property
+    def path(self) -> Path:
+        """The file that it was read from."""
+        return self._path
+
+    @model_validator(mode="after")
+    def _agree(self) -> Scenario:
+        checks.raise_all(checks.scenario(self))
+        return self
+
+    def for_arm(self, name: str) -> Scenario:
+        """Return the scenario as one arm has it.
+
+        Parameters
+        ----------
+        name : of the arm.
+
+        Returns
+        -------
+        A scenario whose policies and buffers are the arm's and whose only arm this is.
+
+        Raises
+        ------
+        InputError : there is no such arm.
+        """
+        found = next((arm for arm in self.arms if arm.name == name), None)
+        if found is None:
+            known = [arm.name for arm in self.arms]
+            raise InputError(f"no arm {name!r}{did_you_mean(name, known)}; arms: {', '.join(known)}", str(self.path))
+        changes = {key: value for key, value in found.policies.__dict__.items() if value is not None}
+        servers = {
+            key: server.model_copy(update={"buffers": server.buffers | found.servers[key].buffers})
+            if key in found.servers
+            else server
+            for key, server in self.servers.items()
+        }
+        policies = self.policies.model_copy(update=changes)
+        return self.model_copy(update={"policies": policies, "servers": servers, "arms": (found,)})

@@ -1,0 +1,547 @@
+"""What happens to KV at the server that serves: who holds which blocks, what arrives, what is refused.
+
+A request takes all the memory it needs at once, or waits for it holding nothing, so that no two requests
+can block each other; room for the answer is taken with the prompt ("reserve-ahead", as Orca does), so no
+running sequence is ever preempted. What it then lacks comes from a source, from another request that is
+computing it, or from its own prefill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+from simpy import Environment
+
+from simkv.clock import Order, call_at
+from simkv.compute.gpu import Gpu, GpuSequence
+from simkv.kv.block import Run
+from simkv.kv.buffer import KvBuffer
+from simkv.kv.prefix import Conversation, Prompt, is_own, tokens_in
+from simkv.kv.runmap import RunMap
+from simkv.ledger import Ledger, Unit
+from simkv.network.link import Link, Traffic
+from simkv.policies.acquisition.question import Acquisition, AcquisitionView, Plan
+from simkv.policies.prefetch.question import Foresight
+from simkv.sending import Job, Query, Source
+
+
+class Claim:
+    """What one request holds and still lacks.
+
+    Attributes
+    ----------
+    needed_units, in_time_units, late_units : see `results.REQUEST_COLUMNS`.
+    ready_at_arrival : all movable blocks were resident at first look.
+    rejected : it can never fit.
+    """
+
+    __slots__ = (
+        "awaited",
+        "conversation",
+        "foresight",
+        "in_time_units",
+        "late_units",
+        "needed_units",
+        "on_ready",
+        "own_cached_blocks",
+        "pinned",
+        "plan",
+        "prompt",
+        "ready_at_arrival",
+        "recomputed",
+        "rejected",
+        "texts",
+    )
+
+    def __init__(
+        self, conversation: Conversation, prompt: Prompt, foresight: Foresight, on_ready: Callable[[], None]
+    ) -> None:
+        self.conversation = conversation
+        self.prompt = prompt
+        self.foresight = foresight
+        self.on_ready = on_ready
+        self.plan = Plan.FETCH
+        self.pinned: list[Run] = []
+        self.awaited: list[Run] = []  # blocks that somebody else brings
+        self.texts: list[Run] = []  # blocks whose text is on its way
+        self.recomputed: list[tuple[int, Run]] = []  # (part index, blocks) that its own prefill makes
+        self.own_cached_blocks = 0
+        self.needed_units = 0
+        self.in_time_units = 0
+        self.late_units = 0
+        self.ready_at_arrival = False
+        self.rejected = False
+
+    def was_late(self) -> None:
+        """Count a speculated unit that was still under way when it was asked for."""
+        self.late_units += 1
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing has to arrive any more."""
+        return not self.awaited and not self.texts
+
+
+class Server:
+    """A node that serves turns: one GPU, one KV buffer, and where missing KV comes from.
+
+    Parameters
+    ----------
+    source, uplink : who sends what is missing, and the link to tell it; None = everything is computed here.
+    acquisition : how missing KV gets here.
+    blend_share : share of each reused independent chunk that is recomputed (semantics B3); 0 = naive.
+    control_bytes : [bytes] of payload in a control message.
+    text_bytes_per_token : [bytes] of text a token.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        name: str,
+        gpu: Gpu,
+        make_buffer: Callable[[Callable[[Run, object], None]], KvBuffer],
+        *,
+        ledger: Ledger,
+        acquisition: Acquisition,
+        source: Source | None,
+        uplink: Link | None,
+        block_tokens: int,
+        control_bytes: int,
+        text_bytes_per_token: int,
+        blend_share: float,
+    ) -> None:
+        self.env = env
+        self.name = name
+        self.gpu = gpu
+        self.buffer = make_buffer(self._was_evicted)
+        self.sessions = 0
+        self.requests = 0
+        self._ledger = ledger
+        self._acquisition = acquisition
+        self._source = source
+        self._uplink = uplink
+        self._block_tokens = block_tokens
+        self._control_bytes = control_bytes
+        self._text_bytes_per_token = text_bytes_per_token
+        self._blend_share = blend_share
+        self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
+        self._claims: list[Claim] = []  # wait for something to arrive
+        self._known_texts: RunMap[None] = RunMap()
+        self._precomputing: RunMap[GpuSequence] = RunMap()  # what text prefetch computes here
+        self._texts_to_compute: list[Job] = []
+        self._displaced: RunMap[None] = RunMap()  # what speculation evicted
+        self._evicted: list[Run] = []  # since the last notice
+        self._makes_room_for = Traffic.DEMAND
+
+    # -- a request takes what it needs -------------------------------------------------------------
+
+    def claim(self, claim: Claim) -> None:
+        """Take a request in; its `on_ready` is called once all it needs is here, or it is rejected."""
+        self._first_look(claim)
+        self._queue.append(claim)
+        self._admit()
+
+    def cached_tokens(self, claim: Claim) -> int:
+        """Return [tokens] of the prompt whose KV need not be computed: up to the first hole, where chained."""
+        cached, holes = 0, dict(self._first_holes(claim))
+        for index, part in enumerate(claim.prompt.parts):
+            hole = holes.get(index)
+            if hole is None:
+                cached += part.tokens
+                continue
+            cached += tokens_in(part, Run(part.run.start, hole - part.run.start), self._block_tokens)
+            if claim.prompt.chained:
+                return cached
+        return cached + min(claim.own_cached_blocks * self._block_tokens, claim.prompt.own_known_tokens)
+
+    def blended_tokens(self, claim: Claim) -> int:
+        """Return [tokens] of reused independent chunks that are recomputed to fit their new place (B3)."""
+        if claim.prompt.chained or not self._blend_share:
+            return 0
+        holes = dict(self._first_holes(claim))
+        parts = enumerate(claim.prompt.parts)
+        return sum(math.ceil(self._blend_share * part.tokens) for index, part in parts if index not in holes)
+
+    def prefilled(self, claim: Claim) -> None:
+        """The prompt is computed: its blocks are usable by others from now on."""
+        for _, run in claim.recomputed:
+            arriving = self.buffer.arriving(run)
+            for piece in _outside(run, sorted(arriving + self.buffer.absent(run))):
+                self.buffer.pin(piece)  # another request computed the same meanwhile
+                claim.pinned.append(piece)
+            for piece in arriving:
+                self.buffer.arrive(piece, pin=True)
+                claim.pinned.append(piece)
+                self._wake(piece)
+        if claim.recomputed:
+            self._compute_texts()
+
+    def release(self, claim: Claim) -> None:
+        """The answer is complete: keep what may serve again, drop the rest, let others have the room."""
+        own, kept = claim.prompt.own, claim.prompt.kept_blocks
+        if kept < own.count:
+            self.buffer.release(Run(own.start + kept, own.count - kept), drop=True)
+        if kept:
+            self.buffer.release(Run(own.start, kept))
+        for run in reversed(claim.pinned):
+            self.buffer.release(run)
+        self._write_through(claim)
+        self._admit()
+
+    def session_ended(self, conversation: Conversation) -> None:
+        """A conversation is over: its speculation ends, here and at the source."""
+        self._texts_to_compute = [job for job in self._texts_to_compute if not self._drop_text(job, conversation)]
+        self._ledger.end_session(conversation.draw)
+        source = self._source
+        if source is not None and source.speculates:
+            self._tell(Traffic.SPECULATIVE, lambda: source.has_ended(conversation))
+
+    # -- what the source sends ---------------------------------------------------------------------
+
+    def announced(self, job: Job) -> None:
+        """Make room for a push that began, or refuse it: no room, or here already."""
+        if job.demand or job.cancelled or job.landed:
+            return
+        absent = [gap for run in job.runs for gap in self.buffer.absent(run)]
+        arriving = any(self.buffer.arriving(run) for run in job.runs)
+        if (not absent and not arriving) or not self._reserve_speculative(absent, job.unit):
+            self._refuse(job)
+
+    def delivered(self, job: Job) -> None:
+        """Take in what has arrived."""
+        if job.kind == "text":
+            self._text_arrived(job)
+        else:
+            for run in job.runs:
+                for piece in self.buffer.arriving(run):
+                    self.buffer.arrive(piece)
+                    self._wake(piece)
+            self._compute_texts()
+        source = self._source
+        if source is not None and source.speculates:
+            self._tell(job.traffic, lambda: source.has_arrived(job))
+
+    def withdrawn(self, job: Job) -> None:
+        """Give back the room of a push that will not come, unless a request has claimed it since."""
+        for run in job.runs:
+            for piece, mark in self.buffer.marks(run):
+                if mark is job.unit:
+                    for gone in self.buffer.arriving(piece):
+                        self.buffer.abandon(gone)
+        self._admit()
+
+    def unavailable(self, conversation: Conversation, runs: list[Run]) -> None:
+        """The source has no such blocks: whoever of this conversation waits for them computes them."""
+        for claim in list(self._claims):
+            if claim.conversation is conversation:
+                for run in runs:
+                    for piece in _take_overlap(claim.awaited, run):
+                        claim.recomputed.append((_part_index(claim.prompt, piece), piece))
+                self._check_ready(claim)
+
+    # -- taking memory -----------------------------------------------------------------------------
+
+    def _first_look(self, claim: Claim) -> None:
+        """Count what was needed, what speculation brought in time and what it still brings (semantics F1, F2)."""
+        claim.ready_at_arrival = True
+        for part in claim.prompt.parts:
+            if part.fresh:
+                continue
+            missing = self.buffer.not_resident(part.run)
+            if missing:
+                claim.ready_at_arrival = False
+            in_time = late = 0
+            for piece, mark in self.buffer.marks(part.run):
+                if isinstance(mark, Unit) and mark.is_open:
+                    is_late = bool(self.buffer.arriving(piece))
+                    self._ledger.decide(mark, "used_late" if is_late else "used_in_time")
+                    late += is_late
+                    in_time += not is_late
+                self.buffer.unmark(piece)
+            claim.needed_units += max(in_time + late, 1 if missing or in_time else 0)
+            claim.in_time_units += in_time
+            claim.late_units += late
+        self._claim_texts(claim)
+
+    def _admit(self) -> None:
+        """Give memory to the requests that wait for it, in order."""
+        while self._queue:
+            claim = self._queue[0]
+            if not self._hold(claim):
+                if self.buffer.pinned_blocks:
+                    return
+                claim.rejected = True
+            self._queue.popleft()
+            if claim.rejected:
+                claim.on_ready()
+            else:
+                self._acquire(claim)
+
+    def _hold(self, claim: Claim) -> bool:
+        """Pin what is resident and reserve what is not, all or nothing."""
+        prompt, buffer = claim.prompt, self.buffer
+        runs = [part.run for part in prompt.parts] + [prompt.own]
+        absent = [buffer.absent(run) for run in runs]
+        need = sum(gap.count for gaps in absent for gap in gaps)
+        if need + sum(buffer.idle_blocks(run) for run in runs) > buffer.capacity_blocks - buffer.pinned_blocks:
+            return False
+        known = prompt.own_known_tokens // self._block_tokens
+        claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known)) if known else 0
+        arriving = [buffer.arriving(run) for run in runs[:-1]]
+        for run, gaps, coming in zip(runs, absent, [*arriving, []], strict=True):
+            for piece in _outside(run, sorted(gaps + coming)):
+                buffer.pin(piece)
+                if run is not prompt.own:
+                    claim.pinned.append(piece)
+        self._makes_room_for = Traffic.DEMAND
+        for run, gaps in zip(runs, absent, strict=True):
+            for gap in gaps:
+                buffer.reserve(gap)
+                if run is prompt.own:
+                    buffer.arrive(gap, pin=True)
+        for index, (gaps, coming) in enumerate(zip(absent[:-1], arriving, strict=True)):
+            claim.recomputed += [(index, gap) for gap in gaps]
+            claim.awaited += coming
+        return True
+
+    def _acquire(self, claim: Claim) -> None:
+        """Decide how what is missing gets here, tell the source, and wait if there is something to wait for."""
+        parts = claim.prompt.parts
+        movable = [(index, run) for index, run in claim.recomputed if not parts[index].fresh]
+        wanted: list[tuple[int, Run]] = []
+        if movable or claim.awaited:
+            wanted = self._want(claim, movable)
+        source = self._source
+        if source is not None and (wanted or source.speculates):
+            query = Query(
+                self, claim.conversation, claim.prompt, wanted, claim.plan, claim.was_late, claim.foresight
+            )
+            self._tell(Traffic.DEMAND if wanted else Traffic.SPECULATIVE, lambda: source.query(query))
+        if claim.is_ready:
+            claim.on_ready()
+        else:
+            self._claims.append(claim)
+
+    def _want(self, claim: Claim, movable: list[tuple[int, Run]]) -> list[tuple[int, Run]]:
+        """Return what the source must send; what it sends as KV is awaited instead of recomputed."""
+        for run in claim.awaited:
+            for _, sequence in self._precomputing.overlapping(run):
+                self.gpu.promote(sequence)
+        if self._source is None:
+            return []
+        claim.plan = self._acquisition.decide(self._acquisition_view(claim, movable))
+        if claim.plan is Plan.ASSUME:
+            for index, run in movable:
+                self.buffer.arrive(run, pin=True)
+                claim.pinned.append(run)
+                claim.recomputed.remove((index, run))
+            return []
+        if claim.plan is Plan.TEXT:
+            wanted = [(index, gap) for index, run in movable for gap in self._known_texts.gaps(run)]
+            claim.texts = [run for _, run in wanted]
+            return wanted
+        arriving = [(_part_index(claim.prompt, run), run) for run in claim.awaited]
+        for index, run in movable:
+            claim.recomputed.remove((index, run))
+            claim.awaited.append(run)
+            for piece, _ in self._displaced.take(run):
+                self._ledger.pollution_bytes += piece.count * self.buffer.block_bytes
+        return sorted(movable + arriving)
+
+    def _acquisition_view(self, claim: Claim, movable: list[tuple[int, Run]]) -> AcquisitionView:
+        tokens = sum(tokens_in(claim.prompt.parts[index], run, self._block_tokens) for index, run in movable)
+        return AcquisitionView(
+            now_s=self.env.now,
+            missing_tokens=tokens,
+            kv_bytes=sum(run.count for _, run in movable) * self.buffer.block_bytes,
+            text_bytes=tokens * self._text_bytes_per_token,
+        )
+
+    def _wake(self, piece: Run) -> None:
+        """Let every request that waits for these blocks take them into use."""
+        for claim in list(self._claims):
+            for taken in _take_overlap(claim.awaited, piece):
+                self.buffer.pin(taken)
+                claim.pinned.append(taken)
+            self._check_ready(claim)
+
+    def _check_ready(self, claim: Claim) -> None:
+        if claim.is_ready and claim in self._claims:
+            self._claims.remove(claim)
+            claim.on_ready()
+
+    @staticmethod
+    def _first_holes(claim: Claim) -> list[tuple[int, int]]:
+        """Return (part index, first block to compute) of each part that has a hole."""
+        return [(index, run.start) for index, run in sorted(claim.recomputed, reverse=True)]
+
+    # -- text ahead of time ------------------------------------------------------------------------
+
+    def _text_arrived(self, job: Job) -> None:
+        for run in job.runs:
+            for gap in self._known_texts.gaps(run):
+                self._known_texts.put(gap, None)
+            for claim in list(self._claims):
+                _take_overlap(claim.texts, run)
+                self._check_ready(claim)
+        if not job.demand and job.unit is not None and job.unit.is_open:
+            self._ledger.begin(job.unit)
+            self._texts_to_compute.append(job)
+            self._compute_texts()
+
+    def _compute_texts(self) -> None:
+        """Begin to prefill, in idle GPU time, every text whose front is resident."""
+        later = []
+        for job in self._texts_to_compute:
+            if all(self.buffer.resident(part.run) for part in job.chain[:-1]):
+                self._precompute(job)
+            else:
+                later.append(job)
+        self._texts_to_compute = later
+
+    def _precompute(self, job: Job) -> None:
+        unit, part = job.unit, job.chain[-1]
+        assert unit is not None
+        gaps = self.buffer.absent(part.run)
+        front = [before.run for before in job.chain[:-1]]
+        for run in front:
+            self.buffer.pin(run)
+        if not gaps or not self._reserve_speculative(gaps, unit):
+            for run in front:
+                self.buffer.release(run)
+            self._ledger.decide(unit, "never_used")
+            self._ledger.end(unit)
+            return
+        tokens = sum(tokens_in(part, gap, self._block_tokens) for gap in gaps)
+
+        def computed() -> None:
+            self._ledger.spend_gpu(unit, sequence.speculative_s)
+            for gap in gaps:
+                self._precomputing.take(gap)
+                self.buffer.arrive(gap)
+                self._wake(gap)
+            for run in reversed(front):
+                self.buffer.release(run)
+            self._ledger.end(unit)
+            self._compute_texts()
+            self._admit()
+
+        sequence = GpuSequence(
+            tokens,
+            sum(before.tokens for before in job.chain) - tokens,
+            speculative=True,
+            on_finished=computed,
+        )
+        for gap in gaps:
+            self._precomputing.put(gap, sequence)
+        self.gpu.submit(sequence)
+
+    def _claim_texts(self, claim: Claim) -> None:
+        """A text that waits to be precomputed is asked for: the request's own prefill takes it over."""
+        wanted = {part.run for part in claim.prompt.parts}
+        for job in list(self._texts_to_compute):
+            if job.unit is not None and job.chain[-1].run in wanted:
+                self._texts_to_compute.remove(job)
+                if job.unit.is_open:
+                    claim.late_units += 1
+                self._ledger.decide(job.unit, "used_late")
+                self._ledger.end(job.unit)
+
+    def _drop_text(self, job: Job, conversation: Conversation) -> bool:
+        if job.conversation is not conversation or job.unit is None:
+            return False
+        self._ledger.decide(job.unit, "never_used")
+        self._ledger.end(job.unit)
+        return True
+
+    # -- room, notices, write-through --------------------------------------------------------------
+
+    def _reserve_speculative(self, gaps: list[Run], unit: Unit | None) -> bool:
+        buffer = self.buffer
+        if sum(gap.count for gap in gaps) > buffer.capacity_blocks - buffer.pinned_blocks or self._queue:
+            return False
+        self._makes_room_for = Traffic.SPECULATIVE
+        for gap in gaps:
+            buffer.reserve(gap, mark=unit)
+            self._displaced.take(gap)
+        self._makes_room_for = Traffic.DEMAND
+        return True
+
+    def _refuse(self, job: Job) -> None:
+        source = self._source
+        if job.unit is not None:
+            self._ledger.decide(job.unit, "never_used")
+        if source is not None:
+            self._tell(Traffic.SPECULATIVE, lambda: source.was_refused(job))
+
+    def _was_evicted(self, run: Run, mark: object) -> None:
+        if isinstance(mark, Unit) and mark.is_open:
+            self._ledger.cut(mark, run.count, "evicted")
+        elif self._makes_room_for is Traffic.SPECULATIVE and not is_own(run):
+            for gap in self._displaced.gaps(run):
+                self._displaced.put(gap, None)
+        if self._source is None or not self._source.speculates or is_own(run):
+            return
+        if not self._evicted:
+            traffic = self._makes_room_for
+            call_at(self.env, self.env.now, Order.DECISION, lambda: self._send_evictions(traffic))
+        self._evicted.append(run)
+
+    def _send_evictions(self, traffic: Traffic) -> None:
+        evicted, self._evicted = self._evicted, []
+        source = self._source
+        if source is not None:
+            self._tell(traffic, lambda: source.was_evicted(self, evicted))
+
+    def _tell(self, traffic: Traffic, action: Callable[[], None]) -> None:
+        """Send a control message to the source; `action` happens when it arrives."""
+        assert self._uplink is not None
+        self._uplink.send(self._control_bytes, traffic, lambda _: action(), control=True)
+
+    def _write_through(self, claim: Claim) -> None:
+        """Send newly computed blocks to a source that only stores; its metadata says what it has."""
+        source = self._source
+        if source is None or source.gpu is not None or self._uplink is None:
+            return
+        runs = [gap for _, run in claim.recomputed for gap in source.buffer.absent(run)]
+        if runs:
+            payload_bytes = sum(run.count for run in runs) * self.buffer.block_bytes
+            self._uplink.send(payload_bytes, Traffic.BACKGROUND, lambda _: source.store(runs))
+
+
+def _part_index(prompt: Prompt, run: Run) -> int:
+    """Return which part of a prompt a run lies in."""
+    return next(i for i, part in enumerate(prompt.parts) if part.run.start <= run.start < part.run.end)
+
+
+def _outside(run: Run, sorted_runs: list[Run]) -> list[Run]:
+    """Return the pieces of `run` outside the given sorted, disjoint runs that lie in it."""
+    pieces, at = [], run.start
+    for other in sorted_runs:
+        if other.start > at:
+            pieces.append(Run(at, other.start - at))
+        at = other.end
+    if at < run.end:
+        pieces.append(Run(at, run.end - at))
+    return pieces
+
+
+def _take_overlap(runs: list[Run], run: Run) -> list[Run]:
+    """Remove from a list of runs what lies in `run`; return the pieces removed."""
+    taken: list[Run] = []
+    kept: list[Run] = []
+    for each in runs:
+        start, end = max(each.start, run.start), min(each.end, run.end)
+        if start >= end:
+            kept.append(each)
+            continue
+        taken.append(Run(start, end - start))
+        if each.start < start:
+            kept.append(Run(each.start, start - each.start))
+        if each.end > end:
+            kept.append(Run(end, each.end - end))
+    if taken:
+        runs[:] = kept
+    return taken

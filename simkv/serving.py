@@ -1,0 +1,110 @@
+"""The story of one request, top to bottom. Read this first.
+
+A turn arrives, is routed, looks up which of the KV it needs is resident, acquires the rest, is prefilled and
+decoded in batches with others, and leaves its KV behind. What each step means is told in one place each:
+`server.py` (what a server holds and lacks), `sending.py` (what the holder of KV computes, sends and pushes
+ahead of time), `compute/gpu.py` (the batch), `network/link.py` (the wire).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from simpy import Environment, Event
+
+from simkv.compute.gpu import GpuSequence
+from simkv.kv.prefix import Conversation, Prompt
+from simkv.policies.prefetch.question import Foresight
+from simkv.policies.routing import Routing
+from simkv.recorder import Recorder, Request
+from simkv.server import Claim, Server
+
+
+class Serving:
+    """All servers that serve, and the story that every request lives through on them."""
+
+    def __init__(self, env: Environment, servers: Sequence[Server], routing: Routing, recorder: Recorder) -> None:
+        self.env = env
+        self.recorder = recorder
+        self._servers = servers
+        self._routing = routing
+        self._homes: dict[Conversation, int] = {}
+        self._requests = 0
+
+    def serve(self, conversation: Conversation, turn: int, foresight: Foresight) -> Generator[Event, object, None]:
+        """Carry one turn from its arrival to its last token."""
+        request, prompt = self._arrive(conversation, turn)
+        server = self._route(request)
+        ready, finished = self.env.event(), self.env.event()
+
+        # Look up what is resident; wait for what is in flight, fetch or recompute the rest. The same message
+        # tells the source what was asked: there it predicts what comes next and pushes it (steps 3, 4 and 8).
+        claim = Claim(conversation, prompt, foresight, on_ready=ready.succeed)
+        server.requests += 1
+        server.claim(claim)
+        yield ready
+        request.stall_s = self.env.now - request.arrival_s
+        if claim.rejected:
+            request.status = "rejected"
+            server.requests -= 1
+            return
+
+        # Prefill what is not cached, then decode; the GPU batches this with everybody else's.
+        request.cached_tokens = server.cached_tokens(claim)
+        server.gpu.submit(
+            GpuSequence(
+                request.input_tokens - request.cached_tokens + server.blended_tokens(claim),
+                request.cached_tokens,
+                request.output_tokens,
+                on_scheduled=lambda: self._scheduled(request),
+                on_first_token=lambda: self._first_token(request, server, claim),
+                on_finished=finished.succeed,
+            )
+        )
+        yield finished
+
+        # Leave the KV behind: whoever needs the room evicts it.
+        server.release(claim)
+        server.requests -= 1
+        self._finish(request, claim)
+
+    def ended(self, conversation: Conversation) -> None:
+        """A session is over: nothing more is moved for it."""
+        home = self._homes.pop(conversation, None)
+        if home is not None:
+            self._servers[home].sessions -= 1
+            self._servers[home].session_ended(conversation)
+
+    def _arrive(self, conversation: Conversation, turn: int) -> tuple[Request, Prompt]:
+        prompt = conversation.prompt(turn)
+        request = Request(self._requests, conversation, turn, self.env.now)
+        request.input_tokens, request.output_tokens = prompt.prompt_tokens, prompt.output_tokens
+        self._requests += 1
+        self.recorder.arrived(request)
+        return request, prompt
+
+    def _route(self, request: Request) -> Server:
+        home = self._homes.get(request.conversation)
+        choice = self._routing.choose(request.visible(home), self._servers)
+        if choice != home:
+            self._homes[request.conversation] = choice
+            self._servers[choice].sessions += 1
+            if home is not None:
+                self._servers[home].sessions -= 1
+        request.server = self._servers[choice].name
+        return self._servers[choice]
+
+    def _scheduled(self, request: Request) -> None:
+        request.scheduled_s = self.env.now
+
+    def _first_token(self, request: Request, server: Server, claim: Claim) -> None:
+        request.first_token_s = self.env.now
+        server.prefilled(claim)
+
+    def _finish(self, request: Request, claim: Claim) -> None:
+        request.last_token_s = self.env.now
+        request.status = "finished"
+        request.ready_at_arrival = claim.ready_at_arrival
+        request.needed_units = claim.needed_units
+        request.in_time_units = claim.in_time_units
+        request.late_units = claim.late_units

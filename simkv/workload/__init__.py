@@ -1,0 +1,24 @@
+"""What do clients ask, and when? Traces, generators, bandwidth series and the arrival process.
+
+`readers` opens and describes recorded traces, `generators` makes them up from measured numbers, `series` reads what
+a link can carry, and `convert` writes any of them in simkv's own format.
+"""
+
+from simkv.workload.convert import convert
+from simkv.workload.generators import GENERATORS, SERIES_GENERATORS
+from simkv.workload.readers import FORMATS, Trace, check, info, open_trace
+from simkv.workload.series import Series, read_series, write_series
+
+__all__ = [
+    "FORMATS",
+    "GENERATORS",
+    "SERIES_GENERATORS",
+    "Series",
+    "Trace",
+    "check",
+    "convert",
+    "info",
+    "open_trace",
+    "read_series",
+    "write_series",
+]

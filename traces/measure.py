@@ -1,0 +1,189 @@
+"""Where do the generators' default numbers come from? Measures them from the public data sets.
+
+Usage: python traces/measure.py DATA
+
+DATA is a folder that holds squad_xquad_en, quac_canard, claude_code_traces and bandwidth_irish_5g. Prints every
+number, one a line, with how many observations it rests on. docs/data.md says what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import lzma
+import math
+import statistics
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+#: Equal chunks that each paragraph is split into: as many as it has questions (median 5), so that, as in the
+#: generated conversations, reader and document advance together.
+CHUNKS = 5
+#: OpenAI's rule of thumb: 100 tokens are about 75 English words.
+TOKENS_PER_WORD = 100 / 75
+#: [Mbit/s] A rate below this is an outage; hardly any sample lies between 0.01 and 0.1.
+OUTAGE_MBPS = 0.1
+DECILES = [tenth / 10 for tenth in range(1, 10)]
+
+
+def _records(path: Path) -> Iterator[Any]:
+    with lzma.open(path, "rt", encoding="utf8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def reading_order(data: Path) -> dict[str, float]:
+    """Measure how questions move through a paragraph, in equal chunks of its characters."""
+    steps: Counter[str] = Counter()
+    firsts: Counter[bool] = Counter()
+    ahead: Counter[bool] = Counter()
+    skips: Counter[bool] = Counter()
+    for paragraph in _records(data / "squad_xquad_en" / "paragraphs_shared.jsonl.xz"):
+        length = len(paragraph["context"])
+        chunks = [question["answers"][0]["answer_start"] * CHUNKS // length for question in paragraph["qas"]]
+        firsts[chunks[0] == 0] += 1
+        for here, there in itertools.pairwise(chunks):
+            if here == CHUNKS - 1:
+                continue  # nothing is next: such steps would bias the shares
+            kind = "stay" if there == here else "next" if there == here + 1 else "jump"
+            steps[kind] += 1
+            if kind == "jump" and 0 < here < CHUNKS - 2:  # both directions are open
+                ahead[there > here] += 1
+            if there > here + 1:
+                skips[True] += there - here - 2  # chunks passed beyond the next one
+                skips[False] += there < CHUNKS - 1  # stopped, though another could have been passed
+    return {
+        "stay_ratio": steps["stay"] / steps.total(),
+        "next_ratio": steps["next"] / steps.total(),
+        "steps": steps.total(),
+        "jump_forward_ratio": ahead[True] / ahead.total(),
+        "jumps": ahead.total(),
+        "skip_ratio": skips[True] / skips.total(),
+        "skips": skips.total(),
+        "first_chunk_ratio": firsts[True] / firsts.total(),
+        "paragraphs": firsts.total(),
+    }
+
+
+def lengths(data: Path) -> dict[str, Any]:
+    """Measure questions and answers in words, and convert their means to tokens."""
+    questions: list[int] = []
+    answers: list[int] = []
+    for dialogue in _records(data / "quac_canard" / "dialogs_shared.jsonl.xz"):
+        for turn in dialogue["turns"]:
+            questions.append(len(turn["question"].split()))
+            if turn["answer"]:
+                answers.append(len(turn["answer"].split()))
+    return {
+        "question_words": _table(questions),
+        "question_tokens_mean": statistics.fmean(questions) * TOKENS_PER_WORD,
+        "questions": len(questions),
+        "answer_words": _table(answers),
+        "answer_tokens_mean": statistics.fmean(answers) * TOKENS_PER_WORD,
+        "answers": len(answers),
+    }
+
+
+def _table(words: list[int]) -> tuple[int, ...]:
+    """Return least, nine deciles and greatest, in whole words."""
+    inner = statistics.quantiles(words, n=10, method="inclusive")
+    return (min(words), *(round(value) for value in inner), max(words))
+
+
+def think_times(data: Path) -> dict[str, float]:
+    """Fit log-normals to the gaps after tool calls and to all other gaps, each by itself.
+
+    The fit is the least-squares line through the nine deciles of ln(gap) against the normal's. Gaps of 0 (recorded
+    in whole seconds) and absent ones are left out; so are sub-agents and all but the first session of a group.
+    """
+    gaps: dict[str, list[float]] = {"tool": [], "human": []}
+    groups: set[str] = set()
+    for session in _records(data / "claude_code_traces" / "sessions_shared.jsonl.xz"):
+        if session["dup_group"] in groups:
+            continue
+        groups.add(session["dup_group"])
+        own = [request for request in session["requests"] if request["type"] != "subagent"]
+        for before, request in itertools.pairwise(own):
+            if request.get("think_time", 0) > 0:
+                gaps["tool" if before["stop"] == "tool_use" else "human"].append(request["think_time"])
+    found: dict[str, float] = {}
+    for kind, values in gaps.items():
+        median_s, sigma = fit_log_normal(values)
+        found |= {f"{kind}_think_median_s": median_s, f"{kind}_think_sigma": sigma, f"{kind}_gaps": len(values)}
+    return found
+
+
+def fit_log_normal(values: list[float]) -> tuple[float, float]:
+    """Return median and sigma of the log-normal whose deciles lie closest, in the logarithm."""
+    logs = [math.log(value) for value in statistics.quantiles(values, n=10, method="inclusive")]
+    line = statistics.linear_regression([statistics.NormalDist().inv_cdf(share) for share in DECILES], logs)
+    return math.exp(line.intercept), line.slope
+
+
+def capacity(data: Path) -> dict[str, float]:
+    """Fit the log-AR(1) with outages to the downloads in 5G and LTE, one sample a second."""
+    logs: list[float] = []
+    pairs: list[tuple[float, float]] = []
+    turns: Counter[tuple[bool, bool]] = Counter()
+    peak_mbps = 0.0
+    for samples in _downloads(data).values():
+        for time_s, mbps in samples.items():
+            peak_mbps = max(peak_mbps, mbps)
+            is_outage = mbps < OUTAGE_MBPS
+            if not is_outage:
+                logs.append(math.log(mbps))
+            after = samples.get(time_s + 1)
+            if after is None:
+                continue
+            turns[is_outage, after < OUTAGE_MBPS] += 1
+            if not is_outage and after >= OUTAGE_MBPS:
+                pairs.append((math.log(mbps), math.log(after)))
+    return {
+        "median_bps": math.exp(statistics.median(logs)) * 1e6,
+        "sigma": statistics.stdev(logs),
+        "samples": len(logs),
+        "autocorrelation": statistics.correlation(*zip(*pairs, strict=True)),
+        "pairs": len(pairs),
+        "outage_start_ratio": turns[False, True] / (turns[False, True] + turns[False, False]),
+        "outage_mean_s": (turns[True, False] + turns[True, True]) / turns[True, False],
+        "outage_ratio": (turns[True, False] + turns[True, True]) / turns.total(),
+        "ceiling_bps": peak_mbps * 1e6,
+    }
+
+
+def _downloads(data: Path) -> dict[str, dict[float, float]]:
+    """Return [Mbit/s] by second and trace; of two rows of one second the first counts."""
+    traces: dict[str, dict[float, float]] = defaultdict(dict)
+    with lzma.open(data / "bandwidth_irish_5g" / "traces.csv.xz", "rt", encoding="utf8") as file:
+        for row in csv.DictReader(file):
+            if row["trace_id"].startswith("Download") and row["network_mode"] in ("5G", "LTE"):
+                traces[row["trace_id"]].setdefault(float(row["t_s"]), float(row["dl_mbps"]))
+    return traces
+
+
+def measure(data: Path) -> dict[str, dict[str, Any]]:
+    """Measure everything, by data set."""
+    return {
+        "squad_xquad_en": reading_order(data),
+        "quac_canard": lengths(data),
+        "claude_code_traces": think_times(data),
+        "bandwidth_irish_5g": capacity(data),
+    }
+
+
+def main() -> None:
+    """Print every number."""
+    if not sys.argv[1:]:
+        raise SystemExit(__doc__)
+    for source, numbers in measure(Path(sys.argv[1])).items():
+        for name, value in numbers.items():
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            sys.stdout.write(f"{source}: {name} = {text}\n")
+
+
+if __name__ == "__main__":
+    main()
