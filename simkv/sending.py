@@ -18,10 +18,10 @@ from simkv.clock import Order, call_after
 from simkv.compute.gpu import Gpu, GpuSequence
 from simkv.errors import InputError
 from simkv.history import Remembered
-from simkv.kv.block import Run
+from simkv.kv.block import Run, joined
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, Part, Prompt, tokens_in
-from simkv.kv.runmap import RunMap
+from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, tokens_in
+from simkv.kv.runmap import RunMap, RunSet
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Flow, Link, Traffic
 from simkv.policies.acquisition.question import Plan
@@ -175,7 +175,7 @@ class Source:
         self._control_bytes = control_bytes
         self._blend = blend
         self._links: dict[Receiver, Link] = {}
-        self._held: dict[Receiver, RunMap[None]] = {}  # the directory
+        self._held: dict[Receiver, RunSet] = {}  # the directory
         self._outstanding: dict[Receiver, RunMap[Job]] = {}
         self._remembered: dict[int, Remembered] = {}
         self._speculative_jobs: dict[int, dict[Job, None]] = {}
@@ -185,7 +185,7 @@ class Source:
     def connect(self, receiver: Receiver, link: Link) -> None:
         """Make a server one of its receivers, reached over `link`."""
         self._links[receiver] = link
-        self._held[receiver] = RunMap()
+        self._held[receiver] = RunSet()
         self._outstanding[receiver] = RunMap()
 
     # -- messages that arrive ----------------------------------------------------------------------
@@ -215,8 +215,7 @@ class Source:
         """A receiver says that it holds these blocks."""
         held = self._held[receiver]
         for run in runs:
-            for gap in held.gaps(run):
-                held.put(gap, None)
+            held.add(run)
 
     def was_evicted(self, receiver: Receiver, runs: list[Run]) -> None:
         """A receiver says that these blocks are gone there."""
@@ -318,12 +317,12 @@ class Source:
         if job.kind == "text":
             self._send(job)
             return
-        missing = [(part, gap) for part in job.chain for gap in self.buffer.not_resident(part.run)]
+        missing = [gap for span in _spans(job.chain) for gap in self.buffer.not_resident(span)]
         if not missing:
             self._pin(job)
             self._send(job)
             return
-        for _, gap in missing:
+        for gap in missing:
             for _, other in self._computing.overlapping(gap):
                 job.waits_for = other
                 other.after.append(job)
@@ -333,27 +332,27 @@ class Source:
         self._compute(job, missing)
 
     def _pin(self, job: Job) -> None:
-        for run in [part.run for part in job.chain] or job.runs:
+        for run in _spans(job.chain) or job.runs:
             self.buffer.pin(run)
             job.pinned.append(run)
 
-    def _compute(self, job: Job, missing: list[tuple[Part, Run]]) -> None:
+    def _compute(self, job: Job, gaps: list[Run]) -> None:
         """Take room for what is missing of a job's chain, and prefill it behind what is there."""
         assert self.gpu is not None
-        gaps = [gap for _, gap in missing]
-        resident = [held for part in job.chain for held in _without(part.run, gaps)]
+        resident = [held for span in _spans(job.chain) for held in joined(self.buffer.survey(span).resident)]
         for run in resident:
             self.buffer.pin(run)
         if not self._reserve_all(gaps):
             for run in resident:
                 self.buffer.release(run)
-            self._has_no_room(job, gaps)
+            self._has_no_room(job)
             return
         job.pinned = resident
         job.computing = gaps
         for gap in gaps:
             self._computing.put(gap, job)
-        tokens = sum(tokens_in(part, gap, self._block_tokens) for part, gap in missing)
+        pieces = in_parts(job.chain, gaps)
+        tokens = sum(tokens_in(job.chain[index], piece, self._block_tokens) for index, piece in pieces)
         job.sequence = GpuSequence(
             tokens,
             sum(part.tokens for part in job.chain) - tokens,
@@ -362,7 +361,7 @@ class Source:
         )
         self.gpu.submit(job.sequence)
 
-    def _has_no_room(self, job: Job, gaps: list[Run]) -> None:
+    def _has_no_room(self, job: Job) -> None:
         if not job.demand:
             self.cancel(job, "never_used")
         elif self.buffer.pinned_blocks:
@@ -478,9 +477,8 @@ class Source:
     def _update_directory(self, query: Query) -> None:
         """When the turn ends the receiver holds all of its prompt; what it fetches, once it has arrived."""
         held = self._held[query.receiver]
-        for part in query.prompt.parts:
-            for gap in held.gaps(part.run):
-                held.put(gap, None)
+        for span in query.prompt.spans:
+            held.add(span)
         if query.plan is Plan.FETCH and self.gpu is not None:
             for _, run in query.wanted:
                 held.take(run)
@@ -500,25 +498,23 @@ class Source:
         unwanted = dict(self._speculative_jobs.get(query.conversation.draw, ()))
         for item, kind in self._prefetch.decide(self._view(query, remembered)):
             chain = remembered.parts_of(item)
-            for index, part in enumerate(chain):
-                for _, job in outstanding.overlapping(part.run):
+            for span in _spans(chain):
+                for _, job in outstanding.overlapping(span):
                     unwanted.pop(job, None)
-                if not (part.fresh and self.gpu is None):
-                    self._push(query, part, chain[: index + 1], kind, receiver)
+                for lacking in self._held[receiver].gaps(span):
+                    for index, gap in in_parts(chain, outstanding.gaps(lacking)):
+                        self._push(query, gap, chain[: index + 1], kind)
         for job in unwanted:
             self.cancel(job, "cancelled")
 
-    def _push(self, query: Query, part: Part, chain: tuple[Part, ...], kind: Kind, receiver: Receiver) -> None:
-        """Begin to move what the receiver is believed to lack of a part, and nobody moves yet."""
-        for lacking in self._held[receiver].gaps(part.run):
-            for gap in self._outstanding[receiver].gaps(lacking):
-                run = gap
-                if self.gpu is None and kind == "kv":
-                    run = Run(gap.start, self.buffer.leading(gap))
-                    chain = ()
-                if run.count:
-                    unit = self._ledger.open(query.conversation.draw, run.count)
-                    self._begin(Job(receiver, query.conversation, [run], chain, kind, unit))
+    def _push(self, query: Query, gap: Run, chain: tuple[Part, ...], kind: Kind) -> None:
+        """Begin to move blocks that the receiver is believed to lack, and that nobody moves yet."""
+        if self.gpu is None:  # a pool sends the front of what it has
+            gap = Run(gap.start, self.buffer.leading(gap))
+            chain = ()
+        if gap.count:
+            unit = self._ledger.open(query.conversation.draw, gap.count)
+            self._begin(Job(query.receiver, query.conversation, [gap], chain, kind, unit))
 
     def _view(self, query: Query, remembered: Remembered) -> PrefetchView:
         held = self._held[query.receiver]
@@ -539,15 +535,6 @@ class Source:
         )
 
 
-def _without(run: Run, missing: list[Run]) -> list[Run]:
-    """Return the pieces of `run` that lie in none of the sorted, disjoint `missing` runs."""
-    pieces, at = [], run.start
-    for gap in missing:
-        start, end = max(gap.start, run.start), min(gap.end, run.end)
-        if start < end:
-            if start > at:
-                pieces.append(Run(at, start - at))
-            at = end
-    if at < run.end:
-        pieces.append(Run(at, run.end - at))
-    return pieces
+def _spans(chain: tuple[Part, ...]) -> tuple[Run, ...]:
+    """Return the blocks of a chain in as few runs as possible."""
+    return joined(part.run for part in chain)

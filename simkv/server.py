@@ -16,10 +16,10 @@ from simpy import Environment
 
 from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu, GpuSequence
-from simkv.kv.block import Run
+from simkv.kv.block import Run, joined
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, Prompt, is_own, tokens_in
-from simkv.kv.runmap import RunMap
+from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own, tokens_in
+from simkv.kv.runmap import RunMap, RunSet
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Link, Traffic
 from simkv.policies.acquisition.question import Acquisition, AcquisitionView, Plan
@@ -128,10 +128,10 @@ class Server:
         self._blend_share = blend_share
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
-        self._known_texts: RunMap[None] = RunMap()
+        self._known_texts = RunSet()
         self._precomputing: RunMap[GpuSequence] = RunMap()  # what text prefetch computes here
         self._texts_to_compute: list[Job] = []
-        self._displaced: RunMap[None] = RunMap()  # what speculation evicted
+        self._displaced = RunSet()  # what speculation evicted
         self._evicted: list[Run] = []  # since the last notice
         self._makes_room_for = Traffic.DEMAND
 
@@ -167,11 +167,11 @@ class Server:
     def prefilled(self, claim: Claim) -> None:
         """The prompt is computed: its blocks are usable by others from now on."""
         for _, run in claim.recomputed:
-            arriving = self.buffer.arriving(run)
-            for piece in _outside(run, sorted(arriving + self.buffer.absent(run))):
-                self.buffer.pin(piece)  # another request computed the same meanwhile
+            look = self.buffer.survey(run)
+            for piece in look.resident:  # another request computed the same meanwhile
+                self.buffer.pin(piece)
                 claim.pinned.append(piece)
-            for piece in arriving:
+            for piece in look.arriving:
                 self.buffer.arrive(piece, pin=True)
                 claim.pinned.append(piece)
                 self._wake(piece)
@@ -185,7 +185,7 @@ class Server:
             self.buffer.release(Run(own.start + kept, own.count - kept), drop=True)
         if kept:
             self.buffer.release(Run(own.start, kept))
-        for run in reversed(claim.pinned):
+        for run in reversed(joined(sorted(claim.pinned))):
             self.buffer.release(run)
         self._write_through(claim)
         self._admit()
@@ -237,33 +237,36 @@ class Server:
         for claim in list(self._claims):
             if claim.conversation is conversation:
                 for run in runs:
-                    for piece in _take_overlap(claim.awaited, run):
-                        claim.recomputed.append((_part_index(claim.prompt, piece), piece))
+                    claim.recomputed += in_parts(claim.prompt.parts, _take_overlap(claim.awaited, run))
                 self._check_ready(claim)
 
     # -- taking memory -----------------------------------------------------------------------------
 
     def _first_look(self, claim: Claim) -> None:
         """Count what was needed, what speculation brought in time and what it still brings (semantics F1, F2)."""
-        claim.ready_at_arrival = True
-        for part in claim.prompt.parts:
-            if part.fresh:
-                continue
-            missing = self.buffer.not_resident(part.run)
-            if missing:
-                claim.ready_at_arrival = False
-            in_time = late = 0
-            for piece, mark in self.buffer.marks(part.run):
-                if isinstance(mark, Unit) and mark.is_open:
-                    is_late = bool(self.buffer.arriving(piece))
-                    self._ledger.decide(mark, "used_late" if is_late else "used_in_time")
-                    late += is_late
-                    in_time += not is_late
-                self.buffer.unmark(piece)
-            claim.needed_units += max(in_time + late, 1 if missing or in_time else 0)
-            claim.in_time_units += in_time
-            claim.late_units += late
+        looks = [self.buffer.survey(span) for span in claim.prompt.spans]
+        fresh = any(part.fresh for part in claim.prompt.parts)
+        claim.ready_at_arrival = not any(look.absent or look.arriving for look in looks)
+        if fresh or not claim.ready_at_arrival or any(look.is_marked for look in looks):
+            claim.ready_at_arrival = all([self._look_at(claim, part) for part in claim.prompt.parts if not part.fresh])
         self._claim_texts(claim)
+
+    def _look_at(self, claim: Claim, part: Part) -> bool:
+        """Count one part; return whether all of it is resident."""
+        look = self.buffer.survey(part.run)
+        is_missing = bool(look.absent or look.arriving)
+        in_time = late = 0
+        for piece, mark in self.buffer.marks(part.run) if look.is_marked else ():
+            if isinstance(mark, Unit) and mark.is_open:
+                is_late = bool(self.buffer.arriving(piece))
+                self._ledger.decide(mark, "used_late" if is_late else "used_in_time")
+                late += is_late
+                in_time += not is_late
+            self.buffer.unmark(piece)
+        claim.needed_units += max(in_time + late, 1 if is_missing else 0)
+        claim.in_time_units += in_time
+        claim.late_units += late
+        return not is_missing
 
     def _admit(self) -> None:
         """Give memory to the requests that wait for it, in order."""
@@ -282,28 +285,28 @@ class Server:
     def _hold(self, claim: Claim) -> bool:
         """Pin what is resident and reserve what is not, all or nothing."""
         prompt, buffer = claim.prompt, self.buffer
-        runs = [part.run for part in prompt.parts] + [prompt.own]
-        absent = [buffer.absent(run) for run in runs]
-        need = sum(gap.count for gaps in absent for gap in gaps)
-        if need + sum(buffer.idle_blocks(run) for run in runs) > buffer.capacity_blocks - buffer.pinned_blocks:
+        looks = [buffer.survey(span) for span in prompt.spans]
+        own = buffer.survey(prompt.own)
+        need = sum(gap.count for look in (*looks, own) for gap in look.absent)
+        need += sum(look.idle_blocks for look in (*looks, own))  # in use, they cannot make room
+        if need > buffer.capacity_blocks - buffer.pinned_blocks:
             return False
         known = prompt.own_known_tokens // self._block_tokens
         claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known)) if known else 0
-        arriving = [buffer.arriving(run) for run in runs[:-1]]
-        for run, gaps, coming in zip(runs, absent, [*arriving, []], strict=True):
-            for piece in _outside(run, sorted(gaps + coming)):
+        for piece in own.resident:
+            buffer.pin(piece)
+        for look in looks:
+            for piece in joined(look.resident):
                 buffer.pin(piece)
-                if run is not prompt.own:
-                    claim.pinned.append(piece)
+                claim.pinned.append(piece)
+            claim.awaited += look.arriving
+            claim.recomputed += in_parts(prompt.parts, look.absent)
         self._makes_room_for = Traffic.DEMAND
-        for run, gaps in zip(runs, absent, strict=True):
-            for gap in gaps:
-                buffer.reserve(gap)
-                if run is prompt.own:
-                    buffer.arrive(gap, pin=True)
-        for index, (gaps, coming) in enumerate(zip(absent[:-1], arriving, strict=True)):
-            claim.recomputed += [(index, gap) for gap in gaps]
-            claim.awaited += coming
+        for gap in own.absent:
+            buffer.reserve(gap)
+            buffer.arrive(gap, pin=True)
+        for _, gap in claim.recomputed:
+            buffer.reserve(gap)
         return True
 
     def _acquire(self, claim: Claim) -> None:
@@ -342,7 +345,7 @@ class Server:
             wanted = [(index, gap) for index, run in movable for gap in self._known_texts.gaps(run)]
             claim.texts = [run for _, run in wanted]
             return wanted
-        arriving = [(_part_index(claim.prompt, run), run) for run in claim.awaited]
+        arriving = in_parts(claim.prompt.parts, claim.awaited)
         for index, run in movable:
             claim.recomputed.remove((index, run))
             claim.awaited.append(run)
@@ -381,8 +384,7 @@ class Server:
 
     def _text_arrived(self, job: Job) -> None:
         for run in job.runs:
-            for gap in self._known_texts.gaps(run):
-                self._known_texts.put(gap, None)
+            self._known_texts.add(run)
             for claim in list(self._claims):
                 _take_overlap(claim.texts, run)
                 self._check_ready(claim)
@@ -480,8 +482,7 @@ class Server:
         if isinstance(mark, Unit) and mark.is_open:
             self._ledger.cut(mark, run.count, "evicted")
         elif self._makes_room_for is Traffic.SPECULATIVE and not is_own(run):
-            for gap in self._displaced.gaps(run):
-                self._displaced.put(gap, None)
+            self._displaced.add(run)
         if self._source is None or not self._source.speculates or is_own(run):
             return
         if not self._evicted:
@@ -509,23 +510,6 @@ class Server:
         if runs:
             payload_bytes = sum(run.count for run in runs) * self.buffer.block_bytes
             self._uplink.send(payload_bytes, Traffic.BACKGROUND, lambda _: source.store(runs))
-
-
-def _part_index(prompt: Prompt, run: Run) -> int:
-    """Return which part of a prompt a run lies in."""
-    return next(i for i, part in enumerate(prompt.parts) if part.run.start <= run.start < part.run.end)
-
-
-def _outside(run: Run, sorted_runs: list[Run]) -> list[Run]:
-    """Return the pieces of `run` outside the given sorted, disjoint runs that lie in it."""
-    pieces, at = [], run.start
-    for other in sorted_runs:
-        if other.start > at:
-            pieces.append(Run(at, other.start - at))
-        at = other.end
-    if at < run.end:
-        pieces.append(Run(at, run.end - at))
-    return pieces
 
 
 def _take_overlap(runs: list[Run], run: Run) -> list[Run]:

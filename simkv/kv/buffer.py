@@ -9,6 +9,7 @@ joined again when one use releases them together.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from simkv.errors import InvariantError
 from simkv.kv.block import Run
@@ -40,6 +41,24 @@ class Entry:
         twin = Entry(self.arriving, self.mark)
         twin.pins, twin.known = self.pins, self.known
         return twin
+
+
+@dataclass(slots=True)
+class Survey:
+    """What is and is not in a buffer of one run of blocks; each list in order of id.
+
+    Attributes
+    ----------
+    absent, arriving, resident : pieces.
+    idle_blocks : resident blocks that nobody uses.
+    is_marked : some of it carries a mark.
+    """
+
+    absent: list[Run]
+    arriving: list[Run]
+    resident: list[Run]
+    idle_blocks: int
+    is_marked: bool
 
 
 class KvBuffer:
@@ -103,23 +122,29 @@ class KvBuffer:
 
     def not_resident(self, run: Run) -> list[Run]:
         """Return the parts of `run` that are not resident: absent or still arriving."""
-        return sorted(self._entries.gaps(run) + self.arriving(run))
+        found = self.survey(run)
+        return sorted(found.absent + found.arriving) if found.arriving else found.absent
 
-    def idle_blocks(self, run: Run) -> int:
-        """Return how many blocks of `run` are resident and nobody uses."""
-        idle = 0
+    def survey(self, run: Run) -> Survey:
+        """Return what is and is not here of `run`, in one look."""
+        found = Survey([], [], [], 0, False)
+        at = run.start
         for piece, entry in self._entries.overlapping(run):
-            if not entry.arriving and entry.pins == 0:
-                idle += min(piece.end, run.end) - max(piece.start, run.start)
-        return idle
+            start, end = max(piece.start, run.start), min(piece.end, run.end)
+            if start > at:
+                found.absent.append(Run(at, start - at))
+            (found.arriving if entry.arriving else found.resident).append(Run(start, end - start))
+            if entry.pins == 0 and not entry.arriving:
+                found.idle_blocks += end - start
+            found.is_marked = found.is_marked or entry.mark is not None
+            at = end
+        if at < run.end:
+            found.absent.append(Run(at, run.end - at))
+        return found
 
     def arriving(self, run: Run) -> list[Run]:
         """Return the parts of `run` that are on their way."""
-        return [
-            Run(max(piece.start, run.start), min(piece.end, run.end) - max(piece.start, run.start))
-            for piece, entry in self._entries.overlapping(run)
-            if entry.arriving
-        ]
+        return self.survey(run).arriving
 
     def marks(self, run: Run) -> list[tuple[Run, object]]:
         """Return the marked pieces inside `run`, cut to it."""

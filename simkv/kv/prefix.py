@@ -7,15 +7,15 @@ blocks (dialogue so far, question, answer), which exist only where they were com
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from simkv.errors import InputError
-from simkv.kv.block import Run
-from simkv.kv.runmap import RunMap
+from simkv.kv.block import Run, joined, overlap
+from simkv.kv.runmap import REGION_BLOCKS, RunSet
 from simkv.request import Session, TraceHeader
 
-REGION_BLOCKS = 1 << 32  # ids a document or conversation may use; more than any trace names
 VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blocks
 OWN_IDS = 1 << 60  # own blocks have ids from here on
 
@@ -44,6 +44,7 @@ class Prompt:
     Attributes
     ----------
     parts : front to back.
+    spans : the blocks of the parts in as few runs as possible.
     chained : a part is usable only if all before it are (exact prefix); False = each part alone.
     own : blocks of dialogue, question and answer, behind the parts.
     own_known_tokens : [tokens] of dialogue whose KV an earlier turn may have left in `own`.
@@ -53,6 +54,7 @@ class Prompt:
     """
 
     parts: tuple[Part, ...]
+    spans: tuple[Run, ...]
     chained: bool
     own: Run
     own_known_tokens: int
@@ -74,6 +76,24 @@ def tokens_in(part: Part, run: Run, block_tokens: int) -> int:
     return min((run.end - part.run.start) * block_tokens, part.tokens) - first
 
 
+def in_parts(parts: Sequence[Part], runs: Iterable[Run]) -> list[tuple[int, Run]]:
+    """Return where runs lie: (part index, blocks), in order of part.
+
+    Examples
+    --------
+    >>> in_parts([Part(Run(0, 4), 64, 0), Part(Run(4, 4), 64, 1)], [Run(2, 3)])
+    [(0, Run(start=2, count=2)), (1, Run(start=4, count=1))]
+    """
+    found = [
+        (index, piece)
+        for run in runs
+        for index, part in enumerate(parts)
+        if (piece := overlap(part.run, run)) is not None
+    ]
+    found.sort()
+    return found
+
+
 def is_own(run: Run) -> bool:
     """Return whether a run belongs to one conversation's dialogue, which no source can send."""
     return run.start >= OWN_IDS
@@ -92,7 +112,7 @@ class Content:
         self._is_global = header.block_scope == "global"
         self._regions: dict[object, int] = {}
         self._copies: dict[str, int] = {}
-        self._seen: RunMap[None] = RunMap()
+        self._seen = RunSet()
 
     def blocks(self, tokens: int) -> int:
         """Return how many blocks hold [tokens]."""
@@ -121,19 +141,11 @@ class Content:
             if gap.start > at:
                 pieces.append((Run(at, gap.start - at), False))
             at = gap.end
-            self._see(gap)
+        self._seen.add(run)
         if at < run.end:
             pieces.append((Run(at, run.end - at), False))
         pieces.sort()
         return pieces
-
-    def _see(self, gap: Run) -> None:
-        """Add a gap, joined with what stands before it: chains grow at their end."""
-        before = self._seen.overlapping(Run(gap.start - 1, 1))
-        if before:
-            self._seen.remove(before[0][0])
-            gap = Run(before[0][0].start, before[0][0].count + gap.count)
-        self._seen.put(gap, None)
 
     def placed(self, session: Session, draw: int, run: Run) -> list[Run]:
         """Return where the ids of a block-run session stand in this run's id space."""
@@ -253,6 +265,7 @@ class Conversation:
         total = self._dialogue_tokens + new_tokens + answer_tokens
         return Prompt(
             parts=parts,
+            spans=joined(part.run for part in parts),
             chained=self.is_chained,
             own=Run(self._own_base + version * VERSION_BLOCKS, content.blocks(total)),
             own_known_tokens=self._version_tokens,
@@ -273,6 +286,7 @@ class Conversation:
         old = tuple(part.run for part in parts if not part.fresh)
         return Prompt(
             parts=tuple(parts),
+            spans=joined(part.run for part in parts),
             chained=True,
             own=Run(self._own_base, content.blocks(tail_tokens)),
             own_known_tokens=0,

@@ -1,19 +1,24 @@
-"""Disjoint runs of block ids, each with a value, cut and joined in O(log n).
+"""Disjoint runs of block ids, each with a value: found by bisection, cut and joined.
 
 What does this id range overlap? is the one question behind buffers, eviction orders, directories and
 jobs; this is its one answer. It knows nothing of bytes, time or policies.
+
+Starts are kept in one sorted list a region of the id space (a document, a conversation), so lists are short.
+Inserting into one is a bisection and a memory move: about 1 microsecond for 10,000 runs.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from typing import Generic, TypeVar
-
-from sortedcontainers import SortedList
 
 from simkv.kv.block import Run
 
 V = TypeVar("V")
+
+REGION_BITS = 32
+REGION_BLOCKS = 1 << REGION_BITS  # ids of a document, conversation or trace; no run may cross a region's border
 
 
 class RunMap(Generic[V]):
@@ -29,52 +34,54 @@ class RunMap(Generic[V]):
     [(Run(start=0, count=4), 'a'), (Run(start=6, count=4), 'a')]
     """
 
-    __slots__ = ("_starts", "_values")
+    __slots__ = ("_regions", "_values")
 
     def __init__(self) -> None:
-        self._starts: SortedList[int] = SortedList()
+        self._regions: dict[int, list[int]] = {}  # region -> starts of its runs, sorted
         self._values: dict[int, tuple[int, V]] = {}  # start -> (count, value)
 
     def __len__(self) -> int:
         return len(self._values)
 
     def __iter__(self) -> Iterator[tuple[Run, V]]:
-        for start in self._starts:
-            count, value = self._values[start]
-            yield Run(start, count), value
+        for region in sorted(self._regions):
+            for start in self._regions[region]:
+                count, value = self._values[start]
+                yield Run(start, count), value
 
     def put(self, run: Run, value: V) -> None:
         """Add a run that overlaps none present; neighbours are not joined."""
-        self._starts.add(run.start)
-        self._values[run.start] = (run.count, value)
+        start, count = run
+        starts = self._regions.get(start >> REGION_BITS)
+        if starts is None:
+            self._regions[start >> REGION_BITS] = [start]
+        else:
+            insort(starts, start)
+        self._values[start] = (count, value)
 
     def remove(self, run: Run) -> V:
         """Remove a run exactly as it is stored; return its value."""
-        self._starts.remove(run.start)
+        self._unlist(run.start)
         return self._values.pop(run.start)[1]
 
     def overlapping(self, run: Run) -> list[tuple[Run, V]]:
         """Return the stored runs that share a block with `run`, whole, in order of id."""
-        exact = self._values.get(run.start)
-        if exact is not None and exact[0] >= run.count:  # the common case: asked as it was stored
-            return [(Run(run.start, exact[0]), exact[1])]
-        starts, values = self._starts, self._values
-        index = starts.bisect_right(run.start) - 1
-        if index >= 0:
-            start = starts[index]
-            if start + values[start][0] <= run.start:
-                index += 1
-        else:
-            index = 0
+        first, wanted = run
+        values = self._values
+        exact = values.get(first)
+        if exact is not None and exact[0] >= wanted:  # the common case: asked as it was stored
+            return [(Run(first, exact[0]), exact[1])]
+        starts = self._regions.get(first >> REGION_BITS)
+        if starts is None:
+            return []
+        index = bisect_right(starts, first) - 1
+        if index < 0 or starts[index] + values[starts[index]][0] <= first:
+            index += 1
         found = []
-        end, size = run.end, len(starts)
-        while index < size:
-            start = starts[index]
-            if start >= end:
-                break
+        end = first + wanted
+        for start in starts[index : bisect_left(starts, end, index)]:
             count, value = values[start]
             found.append((Run(start, count), value))
-            index += 1
         return found
 
     def take(self, run: Run) -> list[tuple[Run, V]]:
@@ -89,12 +96,19 @@ class RunMap(Generic[V]):
             if start < front:
                 self._values[start] = (front - start, value)
             else:
-                self._starts.remove(start)
+                self._unlist(start)
                 del self._values[start]
             if end > back:
                 self.put(Run(back, end - back), value)
             pieces.append((Run(front, back - front), value))
         return pieces
+
+    def _unlist(self, start: int) -> None:
+        starts = self._regions[start >> REGION_BITS]
+        if len(starts) == 1:
+            del self._regions[start >> REGION_BITS]
+        else:
+            del starts[bisect_left(starts, start)]
 
     def gaps(self, run: Run) -> list[Run]:
         """Return the parts of `run` that are not in the map, in order of id.
@@ -106,12 +120,13 @@ class RunMap(Generic[V]):
         >>> held.gaps(Run(0, 10))
         [Run(start=0, count=3), Run(start=5, count=5)]
         """
-        at, end = run.start, run.end
+        at = run.start
+        end = at + run.count
         gaps = []
         for (start, count), _ in self.overlapping(run):
             if start > at:
                 gaps.append(Run(at, start - at))
-            at = max(at, start + count)
+            at = start + count
         if at < end:
             gaps.append(Run(at, end - at))
         return gaps
@@ -119,3 +134,29 @@ class RunMap(Generic[V]):
     def covers(self, run: Run) -> bool:
         """Return whether every block of `run` is in the map."""
         return not self.gaps(run)
+
+
+class RunSet(RunMap[None]):
+    """A set of block ids, kept as the fewest runs.
+
+    Examples
+    --------
+    >>> held = RunSet()
+    >>> held.add(Run(0, 4)); held.add(Run(6, 2)); held.add(Run(2, 4))
+    >>> list(held)
+    [(Run(start=0, count=8), None)]
+    """
+
+    __slots__ = ()
+
+    def add(self, run: Run) -> None:
+        """Put all of `run` in, joined with what it overlaps or touches."""
+        exact = self._values.get(run.start)
+        if exact is not None and exact[0] >= run.count:
+            return
+        start, end = run.start, run.end
+        first = max(run.start - 1, run.start >> REGION_BITS << REGION_BITS)  # never into the region before
+        for piece, _ in self.overlapping(Run(first, run.end + 1 - first)):
+            start, end = min(start, piece.start), max(end, piece.end)
+            self.remove(piece)
+        self.put(Run(start, end - start), None)

@@ -33,7 +33,7 @@ _LABELS = [traffic.name.lower() for traffic in Traffic]  # by value; made once, 
 
 
 class TransferRecord(NamedTuple):
-    """What one flow sent in one class; a promoted flow has two.
+    """What one flow sent in one class; a promoted flow has two, a control message none.
 
     Attributes
     ----------
@@ -134,7 +134,8 @@ class Books:
     Parameters
     ----------
     link : the link's name.
-    record : receives one record for each class that a flow was in; None to keep totals alone.
+    record : receives one record for each class that a flow was in, control messages left out; None to
+        keep totals alone.
     """
 
     def __init__(self, link: str, record: Callable[[TransferRecord], None] | None) -> None:

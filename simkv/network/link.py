@@ -58,8 +58,7 @@ class Link:
 
     Notes
     -----
-    O(log n) an event; a step of the capacity costs nothing. One wake-up is armed at a time, for the next
-    completion; stale ones are recognised by their number.
+    O(log n) an event; a step of the capacity costs nothing. One wake-up is armed at a time.
 
     Examples
     --------
@@ -115,7 +114,7 @@ class Link:
         self._leaving: list[Flow] = []  # to be promoted, or cut off if cancelled, at the end of the drain
         self._due_s = math.inf
         self._due_is_completion = False
-        self._wake_up = 0  # number of the armed one
+        self._wake_up = 0  # number of the armed one; an event with another number is stale
         self._rearm = False
 
     @property
@@ -138,7 +137,7 @@ class Link:
         ----------
         payload_bytes : [bytes] >= 0; an empty message takes `delay_s` and fills nothing.
         traffic : its class.
-        control : a control message: counted apart in the totals.
+        control : a control message: counted apart in the totals, and in no record.
         weight : its share of the link relative to others of its class, > 0.
         """
         if payload_bytes < 0:
@@ -331,10 +330,9 @@ class Link:
         self._wake_up += 1
         if self._serving is None:
             return
-        self._due_s = self._bands[self._serving].next_finish_s()
-        self._due_is_completion = self._due_s <= self._drain_end_s
-        if not self._due_is_completion:
-            self._due_s = self._drain_end_s
+        finish_s = self._bands[self._serving].next_finish_s()
+        self._due_is_completion = finish_s <= self._drain_end_s
+        self._due_s = min(finish_s, self._drain_end_s)
         if self._due_s < math.inf:
             number = self._wake_up
             call_at(self.env, self._due_s, Order.TRANSFER_END, lambda: self._on_due(number))

@@ -29,13 +29,18 @@ def workload(told: Workload) -> Iterator[Misfit]:
     """Yield what contradicts itself in a workload."""
     if (told.trace is None) == (told.generator is None):
         yield Misfit("want either trace: PATH or generator: NAME" + (", not both" if told.trace else ""))
-    for key in ("format", "limit"):
+    for key in ("format", "limit", "max_input_tokens"):
         if getattr(told, key) is not None and told.trace is None:
             yield Misfit(f"{key} belongs to a trace; this workload has none", (key,), on_key=True)
     if told.format is not None:
         yield from _known_format(told.format)
     if told.starts == "poisson" and told.session_rate_per_s is None:
         yield Misfit("Poisson starts need session_rate, such as '2 /min'", ("starts",))
+    if told.starts == "recorded" and told.sessions is not None:
+        message = (
+            "recorded starts replay every session once; want session_rate to draw some, or limit for fewer requests"
+        )
+        yield Misfit(message, ("sessions",))
     if told.starts == "recorded" and told.session_rate_per_s is not None:
         yield Misfit("recorded starts leave no use for session_rate; remove one of the two", ("starts",))
 

@@ -91,7 +91,7 @@ class Workload(Part):
     trace : file of recorded sessions; or else
     generator : what makes them up.
     format : of the trace; None = told by its first line.
-    sessions : drawn per replication; None = all, once.
+    sessions : drawn per replication, for Poisson starts; None = as many as there are.
     session_rate_per_s : [1/s] of Poisson starts.
     starts : "poisson", or "recorded" = as the trace has them.
     max_input_tokens : [tokens] a session is cut before its first request with more input.

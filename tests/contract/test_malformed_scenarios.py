@@ -86,6 +86,7 @@ MUTATIONS = [
     ("trace: trace.jsonl", "generator: sequential-reading\n  limit: 3", ":7:3: workload: limit belongs to a trace; this workload has none"),
     ("composition: naive", "format: mooncak", ":7:11: workload.format: unknown trace format 'mooncak'; did you mean 'mooncake'?; known: claude-code, mooncake, simkv.sessions"),
     ("composition: naive", "session_rate: 2 /min\n  starts: recorded", ":8:11: workload.starts: recorded starts leave no use for session_rate; remove one of the two"),
+    ("composition: naive", "sessions: 3", ":7:13: workload.sessions: recorded starts replay every session once; want session_rate to draw some, or limit for fewer requests"),
     ("source: cloud", "source: phone", ":11:13: servers.phone.source: a server is no source for itself"),
     ("gpu: analytic-a100-sxm", "gpu: analytic", ":9:16: servers.cloud.gpu: GPU profile 'analytic' needs the parameter 'peak'"),
     ("gpu: analytic-a100-sxm", "gpu: 7", ":9:16: servers.cloud.gpu: want the name of a GPU profile, got 7; known: {gpus}"),
@@ -93,7 +94,7 @@ MUTATIONS = [
     ("prefetch: none", "prefetch: {threshold: 0.3}", ":18:13: policies.prefetch: missing key 'name': which prefetch policy; known: none, oracle, sequential, threshold"),
     ("prefetch: none", "predictor: {name: no.such.Thing}", ":18:21: policies.predictor.name: cannot import predictor 'no.such.Thing': No module named 'no'"),
     ("prefetch: none", "prefetch: {name: threshold, kind: txt}", ":18:37: policies.prefetch.kind: want one of: kv, text, got 'txt'; did you mean 'text'?"),
-    ("{name: none}", "{name: none, servers: {fone: {buffers: {hbm: {size: 1 B}}}}}", ":20:27: arms.none.servers: no server 'fone'; did you mean 'phone'?; servers: cloud, phone"),
+    ("{name: none}", "{name: none, servers: {fone: {buffers: {hbm: {size: 1 B}}}}}", ":20:28: arms.none.servers: no server 'fone'; did you mean 'phone'?; servers: cloud, phone"),
     ("arms:\n", "run: {horizon: 0 s}\narms:\n", ":19:16: run.horizon: want a time such as '20 ms', above zero, got '0 s'"),
     ("  - {name: none}", "\t- {name: none}", ":20:1: not valid YAML: found character '\\t' that cannot start any token"),
 ]  # fmt: skip

@@ -127,6 +127,14 @@ def _exact_integral(times_s: list[float], rates_bps: list[float]) -> Callable[[f
     return since_start
 
 
+def test_rounding_at_the_edge_of_a_period() -> None:
+    """A quotient that floats round over the edge still lands in a period, at the right end of it."""
+    series = Replayed([0.0, 0.1], [8.0, 4.0])
+    assert 3.4 - 17 * series.period_s < 0.0  # though 3.4 / 0.2 is 17.0
+    assert series.bits_between(3.4, 3.5) == pytest.approx(0.8)
+    assert series.with_offset(-1e-20).rate_at(0.0) == 8.0
+
+
 def test_earliest_time_never_runs_backwards() -> None:
     """More bits never pass sooner, and rate_at is the slope."""
     series = Replayed(TIMES_S, RATES_BPS, offset_s=0.7)

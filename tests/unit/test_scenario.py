@@ -116,7 +116,7 @@ def test_one_arm_when_the_file_names_none(folder: Path) -> None:
 
 def test_recorded_starts_without_a_rate(folder: Path) -> None:
     """A trace is replayed as it stands unless a rate is given."""
-    found = from_text(TEXT.replace(", session_rate: 2 /min", ""), folder / "tiny.yaml")
+    found = from_text(TEXT.replace(", sessions: 3, session_rate: 2 /min", ""), folder / "tiny.yaml")
     assert (found.workload.starts, found.workload.session_rate_per_s) == ("recorded", None)
 
 
@@ -218,7 +218,7 @@ def test_parameters_of_every_type_are_read_and_written() -> None:
     ("told", "at", "message"),
     [
         ({}, (), "shape 'shape' needs the parameter 'lead'"),
-        ({"lead_s": "1 s"}, ("lead_s",), "shape 'shape' has no parameter 'lead_s'; did you mean 'label_s'?; it takes: lead, sides, sizes, limit, colour, label_s, names"),
+        ({"lead_s": "1 s"}, ("lead_s",), "shape 'shape' has no parameter 'lead_s'; did you mean 'lead'?; it takes: lead, sides, sizes, limit, colour, label_s, names"),
         ({"lead": "1 s", "sides": 3}, ("sides",), "want a list, got 3"),
         ({"lead": "1 s", "sides": (3, "x")}, ("sides",), "want a whole number, got 'x'"),
         ({"lead": "1 s", "colour": "rad"}, ("colour",), "want one of: red, blue, got 'rad'; did you mean 'red'?"),
