@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from heapq import heappush
 
 from simpy import Environment
-from simpy.events import Event
 
 
 class Order(IntEnum):
@@ -41,11 +41,23 @@ def call_at(env: Environment, time_s: float, order: Order, action: Callable[[], 
     >>> seen
     ['transfer end', 'arrival']
     """
-    event = Event(env)
-    event._ok = True
-    event._value = None
-    event.callbacks.append(lambda _: action())
-    env.schedule(event, order, max(0.0, time_s - env.now))  # type: ignore[arg-type]  # any int orders
+    now_s = env.now
+    # Not `env.schedule`, which takes a delay: now + (time - now) is not always the time, and ties would break.
+    heappush(env._queue, (time_s if time_s > now_s else now_s, order, next(env._eid), _Call(action)))  # type: ignore[arg-type]
+
+
+class _Call:
+    """The least that SimPy's loop asks of an event: it happens, and calls."""
+
+    __slots__ = ("_action", "_ok", "callbacks")
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._ok = True
+        self.callbacks: tuple[Callable[[object], None], ...] | None = (self,)
+
+    def __call__(self, _: object) -> None:
+        self._action()
 
 
 def call_after(env: Environment, delay_s: float, order: Order, action: Callable[[], None]) -> None:

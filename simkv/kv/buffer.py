@@ -105,12 +105,13 @@ class KvBuffer:
 
     def leading(self, run: Run) -> int:
         """Return how many blocks from the front of `run` are resident without a hole."""
-        at = run.start
-        for piece, entry in self._entries.overlapping(run):
-            if piece.start > at or entry.arriving:
+        first, count = run
+        at = first
+        for (start, length), entry in self._entries.overlapping(run):
+            if start > at or entry.arriving:
                 break
-            at = piece.end
-        return min(at, run.end) - run.start if at > run.start else 0
+            at = start + length
+        return min(at - first, count)
 
     def resident(self, run: Run) -> bool:
         """Return whether all of `run` is resident."""
@@ -128,18 +129,26 @@ class KvBuffer:
     def survey(self, run: Run) -> Survey:
         """Return what is and is not here of `run`, in one look."""
         found = Survey([], [], [], 0, False)
-        at = run.start
+        at, count = run
+        end = at + count
         for piece, entry in self._entries.overlapping(run):
-            start, end = max(piece.start, run.start), min(piece.end, run.end)
+            start, length = piece
+            if start < at or start + length > end:
+                piece = Run(max(start, at), min(start + length, end) - max(start, at))
+                start, length = piece
             if start > at:
                 found.absent.append(Run(at, start - at))
-            (found.arriving if entry.arriving else found.resident).append(Run(start, end - start))
-            if entry.pins == 0 and not entry.arriving:
-                found.idle_blocks += end - start
-            found.is_marked = found.is_marked or entry.mark is not None
-            at = end
-        if at < run.end:
-            found.absent.append(Run(at, run.end - at))
+            if entry.arriving:
+                found.arriving.append(piece)
+            else:
+                found.resident.append(piece)
+                if not entry.pins:
+                    found.idle_blocks += length
+            if entry.mark is not None:
+                found.is_marked = True
+            at = start + length
+        if at < end:
+            found.absent.append(Run(at, end - at))
         return found
 
     def arriving(self, run: Run) -> list[Run]:

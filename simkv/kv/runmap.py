@@ -38,7 +38,7 @@ class RunMap(Generic[V]):
 
     def __init__(self) -> None:
         self._regions: dict[int, list[int]] = {}  # region -> starts of its runs, sorted
-        self._values: dict[int, tuple[int, V]] = {}  # start -> (count, value)
+        self._values: dict[int, tuple[Run, V]] = {}  # by start
 
     def __len__(self) -> int:
         return len(self._values)
@@ -46,18 +46,17 @@ class RunMap(Generic[V]):
     def __iter__(self) -> Iterator[tuple[Run, V]]:
         for region in sorted(self._regions):
             for start in self._regions[region]:
-                count, value = self._values[start]
-                yield Run(start, count), value
+                yield self._values[start]
 
     def put(self, run: Run, value: V) -> None:
         """Add a run that overlaps none present; neighbours are not joined."""
-        start, count = run
+        start = run[0]
         starts = self._regions.get(start >> REGION_BITS)
         if starts is None:
             self._regions[start >> REGION_BITS] = [start]
         else:
             insort(starts, start)
-        self._values[start] = (count, value)
+        self._values[start] = (run, value)
 
     def remove(self, run: Run) -> V:
         """Remove a run exactly as it is stored; return its value."""
@@ -66,23 +65,18 @@ class RunMap(Generic[V]):
 
     def overlapping(self, run: Run) -> list[tuple[Run, V]]:
         """Return the stored runs that share a block with `run`, whole, in order of id."""
-        first, wanted = run
+        first, count = run
         values = self._values
         exact = values.get(first)
-        if exact is not None and exact[0] >= wanted:  # the common case: asked as it was stored
-            return [(Run(first, exact[0]), exact[1])]
+        if exact is not None and exact[0][1] >= count:  # the common case: asked as it was stored
+            return [exact]
         starts = self._regions.get(first >> REGION_BITS)
         if starts is None:
             return []
         index = bisect_right(starts, first) - 1
-        if index < 0 or starts[index] + values[starts[index]][0] <= first:
+        if index < 0 or starts[index] + values[starts[index]][0][1] <= first:
             index += 1
-        found = []
-        end = first + wanted
-        for start in starts[index : bisect_left(starts, end, index)]:
-            count, value = values[start]
-            found.append((Run(start, count), value))
-        return found
+        return [values[start] for start in starts[index : bisect_left(starts, first + count, index)]]
 
     def take(self, run: Run) -> list[tuple[Run, V]]:
         """Remove the part of the map inside `run`; return the pieces removed, cut to `run`.
@@ -94,7 +88,7 @@ class RunMap(Generic[V]):
             end = start + count
             front, back = max(start, run.start), min(end, run.end)
             if start < front:
-                self._values[start] = (front - start, value)
+                self._values[start] = (Run(start, front - start), value)
             else:
                 self._unlist(start)
                 del self._values[start]
@@ -120,8 +114,8 @@ class RunMap(Generic[V]):
         >>> held.gaps(Run(0, 10))
         [Run(start=0, count=3), Run(start=5, count=5)]
         """
-        at = run.start
-        end = at + run.count
+        at, count = run
+        end = at + count
         gaps = []
         for (start, count), _ in self.overlapping(run):
             if start > at:
@@ -152,7 +146,7 @@ class RunSet(RunMap[None]):
     def add(self, run: Run) -> None:
         """Put all of `run` in, joined with what it overlaps or touches."""
         exact = self._values.get(run.start)
-        if exact is not None and exact[0] >= run.count:
+        if exact is not None and exact[0][1] >= run[1]:
             return
         start, end = run.start, run.end
         first = max(run.start - 1, run.start >> REGION_BITS << REGION_BITS)  # never into the region before
