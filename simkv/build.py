@@ -16,15 +16,18 @@ from simkv import model
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.errors import InputError
+from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Content
 from simkv.ledger import Ledger
 from simkv.network.capacity import Capacity, Constant, Replayed
 from simkv.network.link import Link
+from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
 from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
 from simkv.policies.eviction.belady import Belady
 from simkv.predictors import PREDICTORS
+from simkv.pushing import Pusher
 from simkv.recorder import Recorder
 from simkv.request import Session, TraceHeader
 from simkv.rng import stream
@@ -83,14 +86,16 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     content = Content(traffic.header)
     arrivals = _arrivals(scenario, traffic, content, replication, seed)
     foresee = lru_cache(maxsize=1)(arrivals.accesses)
-    links = _links(scenario, env, recorder, replication, seed)
-    maker = _Maker(scenario, env, ledger, traffic.header, foresee)
+    topology = _topology(scenario, env, recorder, replication, seed)
+    maker = _Maker(scenario, env, ledger, topology, traffic.header, foresee)
     sources = {name: maker.source(name) for name in scenario.servers if name in maker.source_names}
-    servers = [server for name in scenario.servers if name not in sources for server in maker.servers(name, sources, links)]
+    serving_names = [name for name in scenario.servers if name not in sources]
+    servers = [server for name in serving_names for server in maker.servers(name, sources)]
     routing = ROUTING.create(scenario.policies.routing.name, scenario.policies.routing.params)
     serving = Serving(env, servers, routing, recorder)
     arrivals.begin(env, serving)
     notes = _notes(scenario, traffic, maker)
+    links = {link.name: link for link in topology.links}
     return World(env, serving, servers, sources, links, maker.gpus, ledger, recorder, notes)
 
 
@@ -139,9 +144,14 @@ def _arrivals(
     return ClosedLoop(resampled(sessions, count, rate_per_s, seed, replication), content)
 
 
-def _links(scenario: Scenario, env: Environment, recorder: Recorder, replication: int, seed: int) -> dict[str, Link]:
-    return {
-        name: Link(
+def _topology(scenario: Scenario, env: Environment, recorder: Recorder, replication: int, seed: int) -> Topology:
+    """Make the graph of servers and links."""
+    topology = Topology()
+    for name in scenario.servers:
+        topology.add_server(name)
+    delays_s = {(spec.from_, spec.to): spec.delay_s for spec in scenario.links.values()}
+    for name, spec in scenario.links.items():
+        link = Link(
             env,
             name,
             _capacity(scenario, name, replication, seed),
@@ -149,18 +159,11 @@ def _links(scenario: Scenario, env: Environment, recorder: Recorder, replication
             transport=make_transport(spec.transport),
             discipline=spec.discipline,
             committed_bytes=spec.committed_bytes,
-            rtt_s=spec.delay_s + _link_spec_back(scenario, name).delay_s,
+            rtt_s=spec.delay_s + delays_s.get((spec.to, spec.from_), spec.delay_s),
             record=recorder.transferred,
         )
-        for name, spec in scenario.links.items()
-    }
-
-
-def _link_spec_back(scenario: Scenario, name: str):  # type: ignore[no-untyped-def]
-    spec = scenario.links[name]
-    return next(
-        (link for link in scenario.links.values() if (link.from_, link.to) == (spec.to, spec.from_)), spec
-    )
+        topology.add_link(spec.from_, spec.to, link)
+    return topology
 
 
 def _capacity(scenario: Scenario, name: str, replication: int, seed: int) -> Capacity:
@@ -180,8 +183,9 @@ class _Maker:
         scenario: Scenario,
         env: Environment,
         ledger: Ledger,
+        topology: Topology,
         header: TraceHeader,
-        foresee: Callable[[], list[tuple]],  # type: ignore[type-arg]
+        foresee: Callable[[], list[tuple[Run, ...]]],
     ) -> None:
         self.scenario = scenario
         self.gpus: dict[str, Gpu] = {}
@@ -191,10 +195,11 @@ class _Maker:
         self.blend_share = _blend_share(scenario, header)
         self._env = env
         self._ledger = ledger
+        self._topology = topology
         self._header = header
         self._foresee = foresee
 
-    def servers(self, name: str, sources: dict[str, Source], links: dict[str, Link]) -> list[Server]:
+    def servers(self, name: str, sources: dict[str, Source]) -> list[Server]:
         """Make all the servers of one name and connect each to its source."""
         spec = self.scenario.servers[name]
         if spec.gpu is None:
@@ -202,7 +207,7 @@ class _Maker:
         made = []
         for index in range(spec.count):
             instance = name if spec.count == 1 else f"{name}-{index}"
-            uplink = links[self._link_name(name, spec.source)] if spec.source is not None else None
+            uplink = self._topology.link_between(name, spec.source) if spec.source is not None else None
             server = Server(
                 self._env,
                 instance,
@@ -218,28 +223,35 @@ class _Maker:
                 blend_share=self.blend_share,
             )
             if spec.source is not None:
-                sources[spec.source].connect(server, links[self._link_name(spec.source, name)])
+                sources[spec.source].connect(server, self._topology.link_between(spec.source, name))
             made.append(server)
         return made
 
     def source(self, name: str) -> Source:
         """Make a server from which others get KV."""
         policies, spec = self.scenario.policies, self.scenario.servers[name]
+        buffer = self._buffer(name, None)
+        pusher = None
+        if policies.prefetch.name != "none":
+            pusher = Pusher(
+                PREFETCH.create(*policies.prefetch),
+                PREDICTORS.create(*policies.predictor),
+                prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
+                predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
+                block_bytes=self.block_bytes,
+                now=lambda: self._env.now,
+            )
         return Source(
             self._env,
             name,
-            self._buffer(name, None),
+            buffer,
             self._gpu(name, spec) if spec.gpu is not None else None,
+            pusher,
             ledger=self._ledger,
-            prefetch=PREFETCH.create(*policies.prefetch),
-            predictor=PREDICTORS.create(*policies.predictor),
-            prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
-            predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
-            speculates=policies.prefetch.name != "none",
             block_tokens=self._header.block_tokens,
             text_bytes_per_token=self.scenario.run.text_bytes_per_token,
             control_bytes=self.scenario.run.control_message_bytes,
-            blend=self.blend_share > 0,
+            sends_text_along=self.blend_share > 0,
         )
 
     def _gpu(self, instance: str, spec: ServerSpec) -> Gpu:
@@ -268,12 +280,6 @@ class _Maker:
             )
         return KvBuffer(size_bytes, self.block_bytes, eviction, lambda: self._env.now, evicted)
 
-    def _link_name(self, origin: str, target: str | None) -> str:
-        for name, spec in self.scenario.links.items():
-            if (spec.from_, spec.to) == (origin, target):
-                return name
-        raise InputError(f"no link from {origin!r} to {target!r}", "links")
-
 
 def _blend_share(scenario: Scenario, header: TraceHeader) -> float:
     composition = scenario.workload.composition
@@ -293,6 +299,13 @@ def _check_fits(scenario: Scenario, header: TraceHeader) -> None:
             f"prefetch {prefetch!r} predicts within sessions, and this trace has no session identity; want"
             " 'none' or 'oracle'",
             "policies.prefetch",
+        )
+    workload = scenario.workload
+    if not header.has_sessions and (workload.sessions is not None or workload.starts == "poisson"):
+        raise InputError(
+            "this trace has no session identity: its requests come when they were recorded; want neither sessions"
+            " nor session_rate",
+            "workload",
         )
     uses_predictor = prefetch not in ("none", "sequential", "oracle")
     for question, plugin, used in (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappush
+from typing import Any
 
 from simpy import Environment
 
@@ -41,9 +42,9 @@ def call_at(env: Environment, time_s: float, order: Order, action: Callable[[], 
     >>> seen
     ['transfer end', 'arrival']
     """
-    now_s = env.now
     # Not `env.schedule`, which takes a delay: now + (time - now) is not always the time, and ties would break.
-    heappush(env._queue, (time_s if time_s > now_s else now_s, order, next(env._eid), _Call(action)))  # type: ignore[arg-type]
+    queue: Any = env._queue
+    heappush(queue, (max(time_s, env.now), order, next(env._eid), _Call(action)))
 
 
 class _Call:

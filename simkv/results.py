@@ -36,7 +36,8 @@ REQUEST_COLUMNS: dict[str, str] = {
     "late_units": "int32",
 }
 
-#: Columns of `transfers.parquet`: KV and text; control messages are in the totals alone. A promoted transfer is two rows (semantics F1).
+#: Columns of `transfers.parquet`: KV and text; control messages are in the totals alone.
+#: A promoted transfer is two rows (semantics F1).
 TRANSFER_COLUMNS: dict[str, str] = {
     "arm": "category",
     "replication": "int32",

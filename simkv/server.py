@@ -8,80 +8,24 @@ computing it, or from its own prefill.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 
 from simpy import Environment
 
+from simkv.claim import Claim, take_overlap
 from simkv.clock import Order, call_at
-from simkv.compute.gpu import Gpu, GpuSequence
+from simkv.compute.gpu import Gpu
+from simkv.jobs import Job, Query
 from simkv.kv.block import Run, joined
-from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own, tokens_in
-from simkv.kv.runmap import RunMap, RunSet
+from simkv.kv.buffer import KvBuffer, Survey
+from simkv.kv.prefix import Conversation, Part, in_parts, is_own, tokens_in
+from simkv.kv.runmap import RunSet
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Link, Traffic
 from simkv.policies.acquisition.question import Acquisition, AcquisitionView, Plan
-from simkv.policies.prefetch.question import Foresight
-from simkv.sending import Job, Query, Source
-
-
-class Claim:
-    """What one request holds and still lacks.
-
-    Attributes
-    ----------
-    needed_units, in_time_units, late_units : see `results.REQUEST_COLUMNS`.
-    ready_at_arrival : all movable blocks were resident at first look.
-    rejected : it can never fit.
-    """
-
-    __slots__ = (
-        "awaited",
-        "conversation",
-        "foresight",
-        "in_time_units",
-        "late_units",
-        "needed_units",
-        "on_ready",
-        "own_cached_blocks",
-        "pinned",
-        "plan",
-        "prompt",
-        "ready_at_arrival",
-        "recomputed",
-        "rejected",
-        "texts",
-    )
-
-    def __init__(
-        self, conversation: Conversation, prompt: Prompt, foresight: Foresight, on_ready: Callable[[], None]
-    ) -> None:
-        self.conversation = conversation
-        self.prompt = prompt
-        self.foresight = foresight
-        self.on_ready = on_ready
-        self.plan = Plan.FETCH
-        self.pinned: list[Run] = []
-        self.awaited: list[Run] = []  # blocks that somebody else brings
-        self.texts: list[Run] = []  # blocks whose text is on its way
-        self.recomputed: list[tuple[int, Run]] = []  # (part index, blocks) that its own prefill makes
-        self.own_cached_blocks = 0
-        self.needed_units = 0
-        self.in_time_units = 0
-        self.late_units = 0
-        self.ready_at_arrival = False
-        self.rejected = False
-
-    def was_late(self) -> None:
-        """Count a speculated unit that was still under way when it was asked for."""
-        self.late_units += 1
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether nothing has to arrive any more."""
-        return not self.awaited and not self.texts
+from simkv.sending import Source
+from simkv.text_ahead import TextAhead
 
 
 class Server:
@@ -128,9 +72,7 @@ class Server:
         self._blend_share = blend_share
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
-        self._known_texts = RunSet()
-        self._precomputing: RunMap[GpuSequence] = RunMap()  # what text prefetch computes here
-        self._texts_to_compute: list[Job] = []
+        self._texts = TextAhead(self.buffer, gpu, ledger, block_tokens, self._reserve_speculative, self._wake)
         self._displaced = RunSet()  # what speculation evicted
         self._evicted: list[Run] = []  # since the last notice
         self._makes_room_for = Traffic.DEMAND
@@ -139,30 +81,19 @@ class Server:
 
     def claim(self, claim: Claim) -> None:
         """Take a request in; its `on_ready` is called once all it needs is here, or it is rejected."""
-        self._first_look(claim)
-        self._queue.append(claim)
-        self._admit()
+        looks = self._first_look(claim)
+        if self._queue:
+            self._queue.append(claim)
+        elif self._hold(claim, looks):
+            self._acquire(claim)
+        else:
+            self._queue.append(claim)
+            self._admit()
 
-    def cached_tokens(self, claim: Claim) -> int:
-        """Return [tokens] of the prompt whose KV need not be computed: up to the first hole, where chained."""
-        cached, holes = 0, dict(self._first_holes(claim))
-        for index, part in enumerate(claim.prompt.parts):
-            hole = holes.get(index)
-            if hole is None:
-                cached += part.tokens
-                continue
-            cached += tokens_in(part, Run(part.run.start, hole - part.run.start), self._block_tokens)
-            if claim.prompt.chained:
-                return cached
-        return cached + min(claim.own_cached_blocks * self._block_tokens, claim.prompt.own_known_tokens)
-
-    def blended_tokens(self, claim: Claim) -> int:
-        """Return [tokens] of reused independent chunks that are recomputed to fit their new place (B3)."""
-        if claim.prompt.chained or not self._blend_share:
-            return 0
-        holes = dict(self._first_holes(claim))
-        parts = enumerate(claim.prompt.parts)
-        return sum(math.ceil(self._blend_share * part.tokens) for index, part in parts if index not in holes)
+    def tokens(self, claim: Claim) -> tuple[int, int]:
+        """Return [tokens] of the prompt (cached, to prefill); the latter with what blending recomputes."""
+        cached = claim.cached_tokens(self._block_tokens)
+        return cached, claim.prompt.prompt_tokens - cached + claim.blended_tokens(self._blend_share)
 
     def prefilled(self, claim: Claim) -> None:
         """The prompt is computed: its blocks are usable by others from now on."""
@@ -176,7 +107,7 @@ class Server:
                 claim.pinned.append(piece)
                 self._wake(piece)
         if claim.recomputed:
-            self._compute_texts()
+            self._texts.compute()
 
     def release(self, claim: Claim) -> None:
         """The answer is complete: keep what may serve again, drop the rest, let others have the room."""
@@ -192,7 +123,7 @@ class Server:
 
     def session_ended(self, conversation: Conversation) -> None:
         """A conversation is over: its speculation ends, here and at the source."""
-        self._texts_to_compute = [job for job in self._texts_to_compute if not self._drop_text(job, conversation)]
+        self._texts.end_session(conversation)
         self._ledger.end_session(conversation.draw)
         source = self._source
         if source is not None and source.speculates:
@@ -212,13 +143,17 @@ class Server:
     def delivered(self, job: Job) -> None:
         """Take in what has arrived."""
         if job.kind == "text":
-            self._text_arrived(job)
+            self._texts.came(job)
+            for claim in list(self._claims):
+                for run in job.runs:
+                    take_overlap(claim.texts, run)
+                self._check_ready(claim)
         else:
             for run in job.runs:
                 for piece in self.buffer.arriving(run):
                     self.buffer.arrive(piece)
                     self._wake(piece)
-            self._compute_texts()
+            self._texts.compute()
         source = self._source
         if source is not None and source.speculates:
             self._tell(job.traffic, lambda: source.has_arrived(job))
@@ -237,19 +172,20 @@ class Server:
         for claim in list(self._claims):
             if claim.conversation is conversation:
                 for run in runs:
-                    claim.recomputed += in_parts(claim.prompt.parts, _take_overlap(claim.awaited, run))
+                    claim.recomputed += in_parts(claim.prompt.parts, take_overlap(claim.awaited, run))
                 self._check_ready(claim)
 
     # -- taking memory -----------------------------------------------------------------------------
 
-    def _first_look(self, claim: Claim) -> None:
+    def _first_look(self, claim: Claim) -> list[Survey]:
         """Count what was needed, what speculation brought in time and what it still brings (semantics F1, F2)."""
         looks = [self.buffer.survey(span) for span in claim.prompt.spans]
-        fresh = any(part.fresh for part in claim.prompt.parts)
         claim.ready_at_arrival = not any(look.absent or look.arriving for look in looks)
-        if fresh or not claim.ready_at_arrival or any(look.is_marked for look in looks):
-            claim.ready_at_arrival = all([self._look_at(claim, part) for part in claim.prompt.parts if not part.fresh])
-        self._claim_texts(claim)
+        if not claim.ready_at_arrival or any(look.is_marked for look in looks):
+            whole = [self._look_at(claim, part) for part in claim.prompt.parts if not part.fresh]  # look at all
+            claim.ready_at_arrival = all(whole)
+        claim.late_units += self._texts.take_over(claim.prompt)
+        return looks
 
     def _look_at(self, claim: Claim, part: Part) -> bool:
         """Count one part; return whether all of it is resident."""
@@ -272,7 +208,7 @@ class Server:
         """Give memory to the requests that wait for it, in order."""
         while self._queue:
             claim = self._queue[0]
-            if not self._hold(claim):
+            if not self._hold(claim, [self.buffer.survey(span) for span in claim.prompt.spans]):
                 if self.buffer.pinned_blocks:
                     return
                 claim.rejected = True
@@ -282,10 +218,9 @@ class Server:
             else:
                 self._acquire(claim)
 
-    def _hold(self, claim: Claim) -> bool:
-        """Pin what is resident and reserve what is not, all or nothing."""
+    def _hold(self, claim: Claim, looks: list[Survey]) -> bool:
+        """Pin what is resident and reserve what is not, all or nothing; `looks` are the parts' spans as they are."""
         prompt, buffer = claim.prompt, self.buffer
-        looks = [buffer.survey(span) for span in prompt.spans]
         own = buffer.survey(prompt.own)
         need = sum(gap.count for look in (*looks, own) for gap in look.absent)
         need += sum(look.idle_blocks for look in (*looks, own))  # in use, they cannot make room
@@ -330,8 +265,7 @@ class Server:
     def _want(self, claim: Claim, movable: list[tuple[int, Run]]) -> list[tuple[int, Run]]:
         """Return what the source must send; what it sends as KV is awaited instead of recomputed."""
         for run in claim.awaited:
-            for _, sequence in self._precomputing.overlapping(run):
-                self.gpu.promote(sequence)
+            self._texts.promote(run)
         if self._source is None:
             return []
         claim.plan = self._acquisition.decide(self._acquisition_view(claim, movable))
@@ -342,7 +276,7 @@ class Server:
                 claim.recomputed.remove((index, run))
             return []
         if claim.plan is Plan.TEXT:
-            wanted = [(index, gap) for index, run in movable for gap in self._known_texts.gaps(run)]
+            wanted = [(index, gap) for index, run in movable for gap in self._texts.known.gaps(run)]
             claim.texts = [run for _, run in wanted]
             return wanted
         arriving = in_parts(claim.prompt.parts, claim.awaited)
@@ -365,7 +299,7 @@ class Server:
     def _wake(self, piece: Run) -> None:
         """Let every request that waits for these blocks take them into use."""
         for claim in list(self._claims):
-            for taken in _take_overlap(claim.awaited, piece):
+            for taken in take_overlap(claim.awaited, piece):
                 self.buffer.pin(taken)
                 claim.pinned.append(taken)
             self._check_ready(claim)
@@ -374,89 +308,6 @@ class Server:
         if claim.is_ready and claim in self._claims:
             self._claims.remove(claim)
             claim.on_ready()
-
-    @staticmethod
-    def _first_holes(claim: Claim) -> list[tuple[int, int]]:
-        """Return (part index, first block to compute) of each part that has a hole."""
-        return [(index, run.start) for index, run in sorted(claim.recomputed, reverse=True)]
-
-    # -- text ahead of time ------------------------------------------------------------------------
-
-    def _text_arrived(self, job: Job) -> None:
-        for run in job.runs:
-            self._known_texts.add(run)
-            for claim in list(self._claims):
-                _take_overlap(claim.texts, run)
-                self._check_ready(claim)
-        if not job.demand and job.unit is not None and job.unit.is_open:
-            self._ledger.begin(job.unit)
-            self._texts_to_compute.append(job)
-            self._compute_texts()
-
-    def _compute_texts(self) -> None:
-        """Begin to prefill, in idle GPU time, every text whose front is resident."""
-        later = []
-        for job in self._texts_to_compute:
-            if all(self.buffer.resident(part.run) for part in job.chain[:-1]):
-                self._precompute(job)
-            else:
-                later.append(job)
-        self._texts_to_compute = later
-
-    def _precompute(self, job: Job) -> None:
-        unit, part = job.unit, job.chain[-1]
-        assert unit is not None
-        gaps = self.buffer.absent(part.run)
-        front = [before.run for before in job.chain[:-1]]
-        for run in front:
-            self.buffer.pin(run)
-        if not gaps or not self._reserve_speculative(gaps, unit):
-            for run in front:
-                self.buffer.release(run)
-            self._ledger.decide(unit, "never_used")
-            self._ledger.end(unit)
-            return
-        tokens = sum(tokens_in(part, gap, self._block_tokens) for gap in gaps)
-
-        def computed() -> None:
-            self._ledger.spend_gpu(unit, sequence.speculative_s)
-            for gap in gaps:
-                self._precomputing.take(gap)
-                self.buffer.arrive(gap)
-                self._wake(gap)
-            for run in reversed(front):
-                self.buffer.release(run)
-            self._ledger.end(unit)
-            self._compute_texts()
-            self._admit()
-
-        sequence = GpuSequence(
-            tokens,
-            sum(before.tokens for before in job.chain) - tokens,
-            speculative=True,
-            on_finished=computed,
-        )
-        for gap in gaps:
-            self._precomputing.put(gap, sequence)
-        self.gpu.submit(sequence)
-
-    def _claim_texts(self, claim: Claim) -> None:
-        """A text that waits to be precomputed is asked for: the request's own prefill takes it over."""
-        wanted = {part.run for part in claim.prompt.parts}
-        for job in list(self._texts_to_compute):
-            if job.unit is not None and job.chain[-1].run in wanted:
-                self._texts_to_compute.remove(job)
-                if job.unit.is_open:
-                    claim.late_units += 1
-                self._ledger.decide(job.unit, "used_late")
-                self._ledger.end(job.unit)
-
-    def _drop_text(self, job: Job, conversation: Conversation) -> bool:
-        if job.conversation is not conversation or job.unit is None:
-            return False
-        self._ledger.decide(job.unit, "never_used")
-        self._ledger.end(job.unit)
-        return True
 
     # -- room, notices, write-through --------------------------------------------------------------
 
@@ -510,22 +361,3 @@ class Server:
         if runs:
             payload_bytes = sum(run.count for run in runs) * self.buffer.block_bytes
             self._uplink.send(payload_bytes, Traffic.BACKGROUND, lambda _: source.store(runs))
-
-
-def _take_overlap(runs: list[Run], run: Run) -> list[Run]:
-    """Remove from a list of runs what lies in `run`; return the pieces removed."""
-    taken: list[Run] = []
-    kept: list[Run] = []
-    for each in runs:
-        start, end = max(each.start, run.start), min(each.end, run.end)
-        if start >= end:
-            kept.append(each)
-            continue
-        taken.append(Run(start, end - start))
-        if each.start < start:
-            kept.append(Run(each.start, start - each.start))
-        if each.end > end:
-            kept.append(Run(end, each.end - end))
-    if taken:
-        runs[:] = kept
-    return taken

@@ -12,12 +12,13 @@ from collections.abc import Generator, Sequence
 
 from simpy import Environment, Event
 
+from simkv.claim import Claim
 from simkv.compute.gpu import GpuSequence
 from simkv.kv.prefix import Conversation, Prompt
 from simkv.policies.prefetch.question import Foresight
 from simkv.policies.routing import Routing
 from simkv.recorder import Recorder, Request
-from simkv.server import Claim, Server
+from simkv.server import Server
 
 
 class Serving:
@@ -50,15 +51,15 @@ class Serving:
             return
 
         # Prefill what is not cached, then decode; the GPU batches this with everybody else's.
-        request.cached_tokens = server.cached_tokens(claim)
+        request.cached_tokens, prefill_tokens = server.tokens(claim)
         server.gpu.submit(
             GpuSequence(
-                request.input_tokens - request.cached_tokens + server.blended_tokens(claim),
+                prefill_tokens,
                 request.cached_tokens,
                 request.output_tokens,
                 on_scheduled=lambda: self._scheduled(request),
                 on_first_token=lambda: self._first_token(request, server, claim),
-                on_finished=finished.succeed,
+                on_finished=lambda: _happens(finished),
             )
         )
         yield finished
@@ -108,3 +109,7 @@ class Serving:
         request.needed_units = claim.needed_units
         request.in_time_units = claim.in_time_units
         request.late_units = claim.late_units
+
+
+def _happens(event: Event) -> None:
+    event.succeed()

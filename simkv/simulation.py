@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from simkv.build import World, build
 from simkv.errors import InvariantError
 from simkv.results import GpuTotals, RunResult
@@ -36,7 +38,7 @@ def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = N
 
 def _result(world: World, arm: str, replication: int, horizon_s: float | None) -> RunResult:
     requests = world.recorder.requests()
-    ends = [t for t in requests["last_token_s"] if t == t]
+    ends = [t for t in requests["last_token_s"] if not math.isnan(t)]
     end_s = horizon_s if horizon_s is not None else max(ends, default=0.0)
     ledger = world.ledger
     return RunResult(

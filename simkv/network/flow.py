@@ -89,7 +89,7 @@ class Flow(Member):
         "wire_bytes_by_class",
     )
 
-    def __init__(  # noqa: PLR0913 - what a transfer is; only `Link.send` calls it
+    def __init__(
         self,
         payload_bytes: int,
         wire_bytes: int,

@@ -74,7 +74,7 @@ class Link:
     [1.01, 3.01]
     """
 
-    def __init__(  # noqa: PLR0913 - what a link is; all but four have defaults
+    def __init__(
         self,
         env: Environment,
         name: str,

@@ -103,7 +103,8 @@ class ClosedLoop:
     def accesses(self) -> list[tuple[Run, ...]]:
         """Return the shareable blocks of each turn, in recorded order: think times alone, answers at once."""
         timed = []
-        for conversation, at_s in self._conversations:
+        for conversation, start_s in self._conversations:
+            at_s = start_s
             for turn, runs in zip(conversation.session.turns, conversation.accesses(), strict=True):
                 at_s += turn.think_s
                 timed.append((at_s, conversation.draw, runs))

@@ -1,4 +1,4 @@
-"""the baseline of every KV transfer paper, e.g. Liu et al., CacheGen, SIGCOMM'24, section 7.:The text is sent, the receiver prefills it."""
+"""The text is sent, the receiver prefills it."""
 
 from __future__ import annotations
 

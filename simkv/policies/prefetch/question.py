@@ -33,8 +33,9 @@ class Foresight(Protocol):
     """What only oracles may ask."""
 
     def next_items(self, count: int) -> list[Item]:
-        """Return the items of the next `count` turns: of this session, or in recorded order where the
-        trace has no session identity.
+        """Return the items of the next `count` turns of this session.
+
+        In recorded order of arrival where the trace has no session identity.
         """
 
 

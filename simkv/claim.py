@@ -1,0 +1,130 @@
+"""What one request holds of a server's KV memory, what it still waits for, and what it must compute itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from simkv.kv.block import Run, overlap
+from simkv.kv.prefix import Conversation, Prompt, tokens_in
+from simkv.policies.acquisition.question import Plan
+from simkv.policies.prefetch.question import Foresight
+
+
+class Claim:
+    """One request's share in a server's KV.
+
+    Parameters
+    ----------
+    foresight : the future, handed on to oracles alone.
+    on_ready : called once, when all that it waits for is here, or when it is rejected.
+
+    Attributes
+    ----------
+    plan : how what is missing gets here.
+    pinned : blocks of the prompt's parts that it holds.
+    awaited : blocks that somebody else brings.
+    texts : blocks whose text is on its way.
+    recomputed : (part index, blocks) that its own prefill makes.
+    own_cached_blocks : blocks of earlier dialogue that are resident.
+    needed_units, in_time_units, late_units : see `results.REQUEST_COLUMNS`.
+    ready_at_arrival : all movable blocks were resident at first look.
+    rejected : it can never fit.
+    """
+
+    __slots__ = (
+        "awaited",
+        "conversation",
+        "foresight",
+        "in_time_units",
+        "late_units",
+        "needed_units",
+        "on_ready",
+        "own_cached_blocks",
+        "pinned",
+        "plan",
+        "prompt",
+        "ready_at_arrival",
+        "recomputed",
+        "rejected",
+        "texts",
+    )
+
+    def __init__(
+        self, conversation: Conversation, prompt: Prompt, foresight: Foresight, on_ready: Callable[[], object]
+    ) -> None:
+        self.conversation = conversation
+        self.prompt = prompt
+        self.foresight = foresight
+        self.on_ready = on_ready
+        self.plan = Plan.FETCH
+        self.pinned: list[Run] = []
+        self.awaited: list[Run] = []
+        self.texts: list[Run] = []
+        self.recomputed: list[tuple[int, Run]] = []
+        self.own_cached_blocks = 0
+        self.needed_units = 0
+        self.in_time_units = 0
+        self.late_units = 0
+        self.ready_at_arrival = False
+        self.rejected = False
+
+    def was_late(self) -> None:
+        """Count a speculated unit that was still under way when it was asked for."""
+        self.late_units += 1
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing has to arrive any more."""
+        return not self.awaited and not self.texts
+
+    def cached_tokens(self, block_tokens: int) -> int:
+        """Return [tokens] of the prompt whose KV need not be computed: up to the first hole, where chained (B4)."""
+        prompt, cached = self.prompt, 0
+        holes = self._first_holes()
+        for index, part in enumerate(prompt.parts):
+            hole = holes.get(index)
+            if hole is None:
+                cached += part.tokens
+                continue
+            cached += tokens_in(part, Run(part.run.start, hole - part.run.start), block_tokens)
+            if prompt.chained:
+                return cached
+        return cached + min(self.own_cached_blocks * block_tokens, prompt.own_known_tokens)
+
+    def blended_tokens(self, share: float) -> int:
+        """Return [tokens] of reused independent chunks that are recomputed to fit their new place (B3)."""
+        if self.prompt.chained or not share:
+            return 0
+        holes = self._first_holes()
+        return sum(math.ceil(share * part.tokens) for index, part in enumerate(self.prompt.parts) if index not in holes)
+
+    def _first_holes(self) -> dict[int, int]:
+        """Return the first block to compute of each part that has a hole."""
+        return {index: run.start for index, run in sorted(self.recomputed, reverse=True)}
+
+
+def take_overlap(runs: list[Run], run: Run) -> list[Run]:
+    """Remove from a list of runs what lies in `run`; return the pieces removed.
+
+    Examples
+    --------
+    >>> waiting = [Run(0, 4), Run(8, 2)]
+    >>> take_overlap(waiting, Run(2, 7)), waiting
+    ([Run(start=2, count=2), Run(start=8, count=1)], [Run(start=0, count=2), Run(start=9, count=1)])
+    """
+    taken: list[Run] = []
+    kept: list[Run] = []
+    for each in runs:
+        piece = overlap(each, run)
+        if piece is None:
+            kept.append(each)
+            continue
+        taken.append(piece)
+        if each.start < piece.start:
+            kept.append(Run(each.start, piece.start - each.start))
+        if each.end > piece.end:
+            kept.append(Run(piece.end, each.end - piece.end))
+    if taken:
+        runs[:] = kept
+    return taken

@@ -1,0 +1,110 @@
+"""What servers tell each other about KV: a query, and a job that answers it or runs ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from simkv.compute.gpu import GpuSequence
+from simkv.kv.block import Run
+from simkv.kv.prefix import Conversation, Part, Prompt
+from simkv.ledger import Unit
+from simkv.network.link import Flow, Traffic
+from simkv.policies.acquisition.question import Plan
+from simkv.policies.prefetch.question import Foresight, Kind
+
+
+class Receiver(Protocol):
+    """What a source asks of the server that it sends to."""
+
+    def announced(self, job: Job) -> None:
+        """A push is on its way: make room, or refuse it."""
+
+    def delivered(self, job: Job) -> None:
+        """All of a job's blocks, or its text, are here."""
+
+    def withdrawn(self, job: Job) -> None:
+        """An announced push will not come."""
+
+    def unavailable(self, conversation: Conversation, runs: list[Run]) -> None:
+        """The source has no such blocks and cannot make them."""
+
+
+@dataclass(slots=True)
+class Query:
+    """What a receiver tells its source when a turn arrives.
+
+    Attributes
+    ----------
+    wanted : (part index, blocks) that the receiver lacks, in prompt order.
+    plan : whether it wants their KV or their text.
+    on_late : called once for every speculated unit that the query finds under way.
+    foresight : the future, handed on to oracles alone.
+    """
+
+    receiver: Receiver
+    conversation: Conversation
+    prompt: Prompt
+    wanted: list[tuple[int, Run]]
+    plan: Plan
+    on_late: Callable[[], None]
+    foresight: Foresight
+
+
+class Job:
+    """One thing on its way to one receiver: first computed where it must be, then sent.
+
+    Attributes
+    ----------
+    runs : blocks to send, in order.
+    chain : the parts that must be complete at the source before, the job's own last; empty for what is stored.
+    kind : "kv" or "text".
+    unit : what the ledger calls it while it is speculative; None for jobs that began as demand.
+    demand : a request waits for it.
+    landed : it arrived at the receiver.
+    computing, pinned : blocks that it computes now, and that it holds, at the source.
+    waits_for, after : the job that computes something it needs, and those that need what it computes.
+    """
+
+    __slots__ = (
+        "after",
+        "cancelled",
+        "chain",
+        "computing",
+        "conversation",
+        "demand",
+        "flow",
+        "kind",
+        "landed",
+        "pinned",
+        "receiver",
+        "runs",
+        "sequence",
+        "unit",
+        "waits_for",
+    )
+
+    def __init__(
+        self, query: Query, runs: list[Run], chain: tuple[Part, ...], kind: Kind, unit: Unit | None = None
+    ) -> None:
+        self.receiver = query.receiver
+        self.conversation = query.conversation
+        self.runs = runs
+        self.chain = chain
+        self.kind = kind
+        self.unit = unit
+        self.demand = unit is None
+        self.cancelled = False
+        self.landed = False
+        self.flow: Flow | None = None
+        self.sequence: GpuSequence | None = None
+        self.computing: list[Run] = []
+        self.pinned: list[Run] = []
+        self.waits_for: Job | None = None
+        self.after: list[Job] = []
+
+    @property
+    def traffic(self) -> Traffic:
+        """The class that its bytes belong to now."""
+        return Traffic.DEMAND if self.demand else Traffic.SPECULATIVE

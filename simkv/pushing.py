@@ -1,0 +1,154 @@
+"""What should a source move ahead of time, and what that it began is no longer wanted?
+
+Keeps what the source knows: a directory of what each receiver holds, nearly right because messages take time
+(semantics C2), and each conversation's past. Asks the predictor and the prefetch policy; moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from simkv.history import Remembered
+from simkv.jobs import Job, Query, Receiver
+from simkv.kv.block import Run, joined
+from simkv.kv.prefix import Conversation, Part, in_parts
+from simkv.kv.runmap import RunMap, RunSet
+from simkv.policies.acquisition.question import Plan
+from simkv.policies.prefetch.question import Kind, PrefetchPolicy, PrefetchView
+from simkv.predictors.question import Item, Predictor
+
+
+class Push(NamedTuple):
+    """Blocks worth moving ahead of time.
+
+    Attributes
+    ----------
+    blocks : what the receiver is believed to lack and nobody moves yet.
+    chain : the parts that must be complete at the source before, the blocks' own last.
+    kind : "kv" or "text".
+    """
+
+    blocks: Run
+    chain: tuple[Part, ...]
+    kind: Kind
+
+
+class Pusher:
+    """The speculative mind of a source.
+
+    Parameters
+    ----------
+    prefetch, predictor : the policies.
+    prefetch_sees_future, predictor_sees_future : whether they are registered as oracles.
+    block_bytes : [bytes] a block.
+    now : returns the simulated time [s].
+    """
+
+    def __init__(
+        self,
+        prefetch: PrefetchPolicy,
+        predictor: Predictor,
+        *,
+        prefetch_sees_future: bool,
+        predictor_sees_future: bool,
+        block_bytes: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._prefetch = prefetch
+        self._predictor = predictor
+        self._prefetch_sees_future = prefetch_sees_future
+        self._predictor_sees_future = predictor_sees_future
+        self._block_bytes = block_bytes
+        self._now = now
+        self._held: dict[Receiver, RunSet] = {}  # the directory
+        self._remembered: dict[int, Remembered] = {}
+        self._jobs: dict[int, dict[Job, None]] = {}  # speculative and not arrived, by conversation
+
+    # -- what it is told ---------------------------------------------------------------------------
+
+    def is_held(self, receiver: Receiver, runs: list[Run]) -> None:
+        """A receiver says that it holds these blocks."""
+        held = self._held.setdefault(receiver, RunSet())
+        for run in runs:
+            held.add(run)
+
+    def was_evicted(self, receiver: Receiver, runs: list[Run]) -> None:
+        """A receiver says that these blocks are gone there."""
+        held = self._held.setdefault(receiver, RunSet())
+        for run in runs:
+            held.take(run)
+
+    def began(self, job: Job) -> None:
+        """A push began."""
+        self._jobs.setdefault(job.conversation.draw, {})[job] = None
+
+    def is_over(self, job: Job) -> None:
+        """A push arrived, was promoted or was cancelled."""
+        self._jobs.get(job.conversation.draw, {}).pop(job, None)
+
+    def has_ended(self, conversation: Conversation) -> list[Job]:
+        """A conversation is over: forget it; return what is still under way for it."""
+        self._remembered.pop(conversation.draw, None)
+        return list(self._jobs.pop(conversation.draw, ()))
+
+    # -- what it decides ---------------------------------------------------------------------------
+
+    def consider(self, query: Query, outstanding: RunMap[Job]) -> tuple[list[Push], list[Job]]:
+        """Learn from a query; return what to push now, and which pushes of the conversation to cancel."""
+        held = self._update_directory(query)
+        remembered = self._learn(query)
+        unwanted = dict(self._jobs.get(query.conversation.draw, ()))
+        pushes: list[Push] = []
+        planned = RunSet()
+        for item, kind in self._prefetch.decide(self._view(query, remembered, held)):
+            chain = remembered.parts_of(item)
+            for span in spans(chain):
+                for _, job in outstanding.overlapping(span) if unwanted else ():
+                    unwanted.pop(job, None)
+                for lacking in held.gaps(span):
+                    new = [gap for idle in outstanding.gaps(lacking) for gap in planned.gaps(idle)]
+                    planned.add(lacking)
+                    pushes += [Push(gap, chain[: index + 1], kind) for index, gap in in_parts(chain, new)]
+        return pushes, list(unwanted)
+
+    def _update_directory(self, query: Query) -> RunSet:
+        """When the turn ends the receiver holds all of its prompt; what it fetches, once it has arrived."""
+        held = self._held.setdefault(query.receiver, RunSet())
+        for span in query.prompt.spans:
+            held.add(span)
+        if query.plan is Plan.FETCH:
+            for _, run in query.wanted:
+                held.take(run)
+        return held
+
+    def _learn(self, query: Query) -> Remembered:
+        remembered = self._remembered.get(query.conversation.draw)
+        if remembered is None:
+            remembered = self._remembered[query.conversation.draw] = Remembered(query.conversation)
+        outcome = remembered.learn(query.prompt)
+        if outcome is not None:
+            self._predictor.observe(outcome)
+        return remembered
+
+    def _view(self, query: Query, remembered: Remembered, held: RunSet) -> PrefetchView:
+        foresight = query.foresight
+
+        def next_items() -> list[Item]:
+            return foresight.next_items(1)
+
+        history = remembered.view(next_items if self._predictor_sees_future else None)
+        return PrefetchView(
+            now_s=self._now(),
+            asked=remembered.asked,
+            chunks=history.chunks,
+            probabilities=lambda: self._predictor.predict(history),
+            held=lambda item: all(held.covers(span) for span in spans(remembered.parts_of(item))),
+            item_bytes=lambda item: remembered.parts_of(item)[-1].run.count * self._block_bytes,
+            foresight=foresight if self._prefetch_sees_future else None,
+        )
+
+
+def spans(chain: tuple[Part, ...]) -> tuple[Run, ...]:
+    """Return the blocks of a chain in as few runs as possible."""
+    return joined(part.run for part in chain)
