@@ -215,28 +215,29 @@ class KvBuffer:
             if entry.arriving:
                 raise InvariantError(f"{piece} was pinned before it arrived")
             if entry.pins == 0:
-                self.pinned_blocks += piece.count
+                self.pinned_blocks += piece[1]
             entry.pins += 1
 
     def release(self, run: Run, *, drop: bool = False) -> None:
         """End one use of `run`; `drop` throws the blocks away instead of keeping them."""
-        pieces = self._isolate(run)
         free = []
-        for piece, entry in pieces:
+        for piece, entry in self._isolate(run):
             if entry.pins <= 0:
                 raise InvariantError(f"{piece} was released more often than pinned")
             entry.pins -= 1
             if entry.pins == 0:
-                self.pinned_blocks -= piece.count
+                self.pinned_blocks -= piece[1]
                 free.append((piece, entry))
         if drop:
             for piece, entry in free:
                 self._remove(piece, entry)
             return
-        for piece, entry in self._joined(free):
+        now_s = self._now()
+        for piece, entry in self._joined(free) if len(free) > 1 else free:
             if not entry.known:
-                self._offer(piece, entry)
-            self._eviction.used(piece, self._now())
+                entry.known = True
+                self._eviction.inserted(piece, now_s)
+            self._eviction.used(piece, now_s)
 
     def unmark(self, run: Run) -> None:
         """Forget the marks inside `run`."""
@@ -265,9 +266,10 @@ class KvBuffer:
 
     def _isolate(self, run: Run) -> list[tuple[Run, Entry]]:
         """Return the entries that make up `run`, after cutting off what sticks out at its ends."""
+        exact = self._entries.exactly(run)
+        if exact is not None:
+            return [(run, exact)]
         found = self._entries.overlapping(run)
-        if len(found) == 1 and found[0][0] == run:
-            return found
         inside = []
         for whole, entry in found:
             start, end = max(whole.start, run.start), min(whole.end, run.end)
@@ -302,31 +304,41 @@ class KvBuffer:
         return joined
 
     def _make_room(self, blocks: int) -> None:
-        while self.free_blocks < blocks:
-            need = blocks - self.free_blocks
+        need = blocks - self.free_blocks
+        while need > 0:
             victim = self._eviction.victim(need * self.block_bytes)
             if victim is None:
                 raise InvariantError("the eviction policy offers no victim although evictable blocks remain")
-            self._evict_from_end(victim, need)
+            need -= self._evict_from_end(victim, need)
 
-    def _evict_from_end(self, victim: Run, need: int) -> None:
-        """Evict up to `need` blocks from the end of `victim`; what is in use is passed over."""
-        for whole, entry in reversed(self._entries.overlapping(victim)):
+    def _evict_from_end(self, victim: Run, need: int) -> int:
+        """Evict up to `need` blocks from the end of `victim`, passing over what is in use; return how many."""
+        evicted = 0
+        offered = self._entries.overlapping(victim)
+        for whole, entry in reversed(offered):
             start, end = max(whole.start, victim.start), min(whole.end, victim.end)
-            if entry.pins or entry.arriving:
+            if not entry.known:
+                break
+            if entry.pins:
                 for piece, part in self._isolate(Run(start, end - start)):
                     self._eviction.removed(piece)
                     part.known = False
                 continue
-            count = min(need, end - start)
-            ((piece, part),) = self._isolate(Run(end - count, count))
-            mark = part.mark
-            self._remove(piece, part)
+            piece = Run(max(start, end - need + evicted), min(need - evicted, end - start))
+            if end < whole.end:
+                self._isolate(piece)
+            self._entries.take(piece)
+            self.used_blocks -= piece.count
+            self._eviction.removed(piece)
             if self._evicted is not None:
-                self._evicted(piece, mark)
-            need -= count
-            if need == 0:
-                return
+                self._evicted(piece, entry.mark)
+            evicted += piece.count
+            if evicted == need:
+                return evicted
+        else:
+            if offered:
+                return evicted
+        raise InvariantError(f"the eviction policy offers {victim}, which holds blocks that are not on its books")
 
     def _remove(self, piece: Run, entry: Entry) -> None:
         if entry.known:

@@ -60,8 +60,13 @@ class RunMap(Generic[V]):
 
     def remove(self, run: Run) -> V:
         """Remove a run exactly as it is stored; return its value."""
-        self._unlist(run.start)
-        return self._values.pop(run.start)[1]
+        self._unlist(run[0])
+        return self._values.pop(run[0])[1]
+
+    def exactly(self, run: Run) -> V | None:
+        """Return the value of a run that is stored as it is asked for; None when it is not."""
+        found = self._values.get(run[0])
+        return found[1] if found is not None and found[0][1] == run[1] else None
 
     def overlapping(self, run: Run) -> list[tuple[Run, V]]:
         """Return the stored runs that share a block with `run`, whole, in order of id."""
@@ -73,28 +78,37 @@ class RunMap(Generic[V]):
         starts = self._regions.get(first >> REGION_BITS)
         if starts is None:
             return []
-        index = bisect_right(starts, first) - 1
-        if index < 0 or starts[index] + values[starts[index]][0][1] <= first:
-            index += 1
-        return [values[start] for start in starts[index : bisect_left(starts, first + count, index)]]
+        index = bisect_right(starts, first)
+        if index:
+            (start, length), _ = values[starts[index - 1]]
+            if start + length > first:
+                index -= 1
+        stop = bisect_left(starts, first + count, index)
+        if stop - index > 1:
+            return [values[start] for start in starts[index:stop]]
+        return [values[starts[index]]] if stop > index else []
 
     def take(self, run: Run) -> list[tuple[Run, V]]:
         """Remove the part of the map inside `run`; return the pieces removed, cut to `run`.
 
         What sticks out of `run` at either end stays, with its value.
         """
+        first, count = run
+        last = first + count
         pieces = []
-        for (start, count), value in self.overlapping(run):
+        for piece, value in self.overlapping(run):
+            start, count = piece
             end = start + count
-            front, back = max(start, run.start), min(end, run.end)
-            if start < front:
-                self._values[start] = (Run(start, front - start), value)
+            if start < first:
+                self._values[start] = (Run(start, first - start), value)
+                start = first
             else:
                 self._unlist(start)
                 del self._values[start]
-            if end > back:
-                self.put(Run(back, end - back), value)
-            pieces.append((Run(front, back - front), value))
+            if end > last:
+                self.put(Run(last, end - last), value)
+                end = last
+            pieces.append((piece if end - start == count else Run(start, end - start), value))
         return pieces
 
     def _unlist(self, start: int) -> None:
@@ -117,10 +131,10 @@ class RunMap(Generic[V]):
         at, count = run
         end = at + count
         gaps = []
-        for (start, count), _ in self.overlapping(run):
+        for (start, length), _ in self.overlapping(run):
             if start > at:
                 gaps.append(Run(at, start - at))
-            at = start + count
+            at = start + length
         if at < end:
             gaps.append(Run(at, end - at))
         return gaps
@@ -145,12 +159,23 @@ class RunSet(RunMap[None]):
 
     def add(self, run: Run) -> None:
         """Put all of `run` in, joined with what it overlaps or touches."""
-        exact = self._values.get(run.start)
-        if exact is not None and exact[0][1] >= run[1]:
+        start, count = run
+        exact = self._values.get(start)
+        if exact is not None and exact[0][1] >= count:
             return
-        start, end = run.start, run.end
-        first = max(run.start - 1, run.start >> REGION_BITS << REGION_BITS)  # never into the region before
-        for piece, _ in self.overlapping(Run(first, run.end + 1 - first)):
-            start, end = min(start, piece.start), max(end, piece.end)
+        end = start + count
+        first = max(start - 1, start >> REGION_BITS << REGION_BITS)  # never into the region before
+        pieces = self.overlapping(Run(first, end + 1 - first))
+        if not pieces:
+            self.put(run, None)
+            return
+        front, back = pieces[0][0], pieces[-1][0]
+        end = max(end, back[0] + back[1])
+        if front[0] > start:
+            self.put(Run(start, end - start), None)
+        else:  # the piece in front grows where it stands
+            start = front[0]
+            self._values[start] = (Run(start, end - start), None)
+            del pieces[0]
+        for piece, _ in pieces:
             self.remove(piece)
-        self.put(Run(start, end - start), None)

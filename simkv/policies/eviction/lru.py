@@ -26,8 +26,7 @@ class Lru:
 
     def used(self, run: Run, now_s: float) -> None:
         """Move what was used to the recent end."""
-        self._line.cut(run)
-        self._line.append(run)
+        self._line.renew(run)
 
     def removed(self, run: Run) -> None:
         """Forget it."""

@@ -1,4 +1,4 @@
-"""Runs of blocks in a line: append, cut out, look at the first. What recency and arrival orders share."""
+"""Runs of blocks in a line: append, renew, cut out, look at the first. What recency and arrival orders share."""
 
 from __future__ import annotations
 
@@ -42,20 +42,35 @@ class RunLine:
 
     def append(self, run: Run) -> None:
         """Put a run that overlaps none present at the tail."""
-        self._link(_Node(run), self._end.before)
+        node = _Node(run)
+        self._link(node, self._end.before)
+        self._nodes.put(run, node)
+
+    def renew(self, run: Run) -> None:
+        """Take the blocks of `run` out of the line where they stand and put all of `run` at the tail."""
+        node = self._nodes.exactly(run)
+        if node is None:
+            self.cut(run)
+            self.append(run)
+        elif node is not self._end.before:
+            self._unlink(node)
+            self._link(node, self._end.before)
 
     def cut(self, run: Run) -> None:
         """Take the blocks of `run` out of the line, wherever they stand."""
-        for whole, node in self._nodes.overlapping(run):
-            self._nodes.remove(whole)
-            before = node.before
-            self._unlink(node)
-            if whole.start < run.start:
-                front = _Node(Run(whole.start, run.start - whole.start))
-                self._link(front, before)
-                before = front
-            if whole.end > run.end:
-                self._link(_Node(Run(run.end, whole.end - run.end)), before)
+        for piece, node in self._nodes.take(run):
+            whole, end = node.run, piece.end
+            if whole.start < piece.start:
+                node.run = Run(whole.start, piece.start - whole.start)
+                if whole.end > end:
+                    back = _Node(Run(end, whole.end - end))
+                    self._link(back, node)
+                    self._nodes.remove(back.run)
+                    self._nodes.put(back.run, back)
+            elif whole.end > end:
+                node.run = Run(end, whole.end - end)
+            else:
+                self._unlink(node)
 
     def pop_first(self) -> Run:
         """Take the head out and return it; the line must not be empty."""
@@ -63,11 +78,11 @@ class RunLine:
         self.cut(run)
         return run
 
-    def _link(self, node: _Node, before: _Node) -> None:
+    @staticmethod
+    def _link(node: _Node, before: _Node) -> None:
         node.before, node.after = before, before.after
         before.after.before = node
         before.after = node
-        self._nodes.put(node.run, node)
 
     @staticmethod
     def _unlink(node: _Node) -> None:

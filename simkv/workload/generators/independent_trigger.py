@@ -40,7 +40,7 @@ class IndependentTrigger:
     --------
     >>> sessions = list(IndependentTrigger(request_rate_per_s=0.5, p=1.0, n=0.5, horizon_s=100).sessions(seed=1))
     >>> {(len(session.chunk_tokens), len(session.turns)) for session in sessions}
-    {(1, 1), (2, 2)}
+    {(1, 1), (1, 2)}
     """
 
     request_rate_per_s: float = 0.5  # at a service time of 1 s the demand load of the worked example, 0.5
@@ -77,14 +77,17 @@ class IndependentTrigger:
             yield Session(f"plain-{index}", (turn,), "independent", None, (self.block_tokens,), start_s)
 
     def _triggers(self, seed: int) -> Iterator[Session]:
-        """Yield the sessions whose first turn only makes a prefetch possible."""
+        """Yield the sessions whose first turn only makes a prefetch possible.
+
+        Every one has a second turn, which keeps the session, and so its prefetch, alive; with probability p it asks.
+        """
         asked = stream(seed, NAME, "trigger", "asked")
         trigger = Turn(new_tokens=1, answer_tokens=1)
         request = Turn(new_tokens=1, answer_tokens=1, think_s=self.settle_s, gap_kind="human", chunks=(0,))
-        chunk_tokens = (self.block_tokens, self.block_tokens)
+        parting = Turn(new_tokens=1, answer_tokens=1, think_s=self.settle_s, gap_kind="human")
         for index, start_s in enumerate(self._starts(seed, self.n * self.request_rate_per_s, "trigger")):
-            turns = (trigger, request) if asked.random() < self.p else (trigger,)
-            yield Session(f"trigger-{index}", turns, "independent", None, chunk_tokens, start_s)
+            turns = (trigger, request if asked.random() < self.p else parting)
+            yield Session(f"trigger-{index}", turns, "independent", None, (self.block_tokens,), start_s)
 
     def _starts(self, seed: int, rate_per_s: float, kind: str) -> Iterator[float]:
         """Yield [s] the points of a Poisson process up to the horizon."""
