@@ -290,15 +290,30 @@ def _check_scenario(scenario: Scenario, resolved: bool, as_json: bool) -> None:
     if resolved:
         click.echo(written(scenario), nl=False)
         return
-    from simkv.feasibility import figures
+    from simkv.feasibility import check_arms, figures
 
+    check_arms(scenario)
     found = figures(scenario)
     if as_json:
-        _print_json([{"text": figure.text, "warning": figure.warning} for figure in found])
+        fields = ("name", "of", "value", "unit", "text", "warning")
+        told = [{field: getattr(figure, field) for field in fields} for figure in found]
+        _print_json({"schema_version": 1, "scenario": scenario.name, "figures": told})
         return
-    click.echo(f"{scenario.name}: valid; {len(scenario.arms)} arms, {scenario.replications} replications")
+    arms, replications = len(scenario.arms), scenario.replications
+    click.echo(f"{scenario.name}: valid; {_counted(arms, 'arm')}, {_counted(replications, 'replication')}")
     for figure in found:
-        click.echo(f"{'warning: ' if figure.warning else ''}{figure.text}")
+        _print_item(f"{'warning: ' if figure.warning else ''}{figure.text}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _print_item(text: str) -> None:
+    """Print one item of a list; lines fit a terminal of 110 columns."""
+    import textwrap
+
+    click.echo(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False))
 
 
 def _facts(file: Path) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simkv.kv.block import Run
+from simkv.kv.block import Run, joined
 from simkv.kv.prefix import Conversation, Part, Prompt
 from simkv.predictors.question import History, Item, Outcome
 
 NEW_CHAIN = -1  # the move to a chain never seen before
+MOST_CHAINS = 16  # chains remembered: a conversation with sub-agents alternates between a few
+MOST_REMEMBERED = 256  # queries remembered, at least
+LONGEST_CONTEXT = 16  # moves handed to a predictor that learns
 
 
 class Remembered:
@@ -43,15 +46,17 @@ class Remembered:
             if not prompt.parts:
                 return None
             item, move = self._chain_move(prompt)
-        outcome = Outcome(self._conversation.draw, tuple(self.moves[-16:]), move)
+        outcome = Outcome(self._conversation.key, tuple(self.moves[-LONGEST_CONTEXT:]), move)
         self.asked.append(item)
         self.moves.append(move)
+        if len(self.asked) > 2 * MOST_REMEMBERED:
+            del self.asked[:MOST_REMEMBERED], self.moves[:MOST_REMEMBERED]
         return outcome
 
     def view(self, next_items: Callable[[], list[Item]] | None) -> History:
         """Return what a predictor may see; `next_items` only for oracles."""
         return History(
-            session=self._conversation.draw,
+            session=self._conversation.key,
             asked=self.asked,
             moves=self.moves,
             item_after=self.item_after,
@@ -71,11 +76,17 @@ class Remembered:
     def parts_of(self, item: Item) -> tuple[Part, ...]:
         """Return all that an item needs to be usable, in prompt order, itself last."""
         if isinstance(item, Run):
-            for chain in self._chains:
-                if chain[-1].run == item:
-                    return chain
-            return (Part(item, 0, item),)
+            return self._chain_to(item) or (Part(item, 0, item),)
         return self._conversation.chain(item)
+
+    def spans_of(self, item: Item) -> tuple[Run, ...]:
+        """Return the blocks of `parts_of(item)` in as few runs as possible."""
+        if isinstance(item, Run) and not self._chain_to(item):
+            return (item,)
+        return joined(part.run for part in self.parts_of(item))
+
+    def _chain_to(self, leaf: Run) -> tuple[Part, ...]:
+        return next((chain for chain in self._chains if chain[-1].run == leaf), ())
 
     def _chunk_move(self, item: Item) -> int:
         last = self.asked[-1] if self.asked else -1
@@ -91,4 +102,5 @@ class Remembered:
                 del self._chains[recency]
                 break
         self._chains.insert(0, prompt.parts)
+        del self._chains[MOST_CHAINS:]
         return prompt.parts[-1].run, move

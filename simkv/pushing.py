@@ -81,16 +81,16 @@ class Pusher:
 
     def began(self, job: Job) -> None:
         """A push began."""
-        self._jobs.setdefault(job.conversation.draw, {})[job] = None
+        self._jobs.setdefault(job.conversation.key, {})[job] = None
 
     def is_over(self, job: Job) -> None:
         """A push arrived, was promoted or was cancelled."""
-        self._jobs.get(job.conversation.draw, {}).pop(job, None)
+        self._jobs.get(job.conversation.key, {}).pop(job, None)
 
     def has_ended(self, conversation: Conversation) -> list[Job]:
         """A conversation is over: forget it; return what is still under way for it."""
-        self._remembered.pop(conversation.draw, None)
-        return list(self._jobs.pop(conversation.draw, ()))
+        self._remembered.pop(conversation.key, None)
+        return list(self._jobs.pop(conversation.key, ()))
 
     # -- what it decides ---------------------------------------------------------------------------
 
@@ -98,17 +98,17 @@ class Pusher:
         """Learn from a query; return what to push now, and which pushes of the conversation to cancel."""
         held = self._update_directory(query)
         remembered = self._learn(query)
-        unwanted = dict(self._jobs.get(query.conversation.draw, ()))
+        unwanted = dict(self._jobs.get(query.conversation.key, ()))
         pushes: list[Push] = []
         planned = RunSet()
         for item, kind in self._prefetch.decide(self._view(query, remembered, held)):
-            chain = remembered.parts_of(item)
-            for span in spans(chain):
+            for span in remembered.spans_of(item):
                 for _, job in outstanding.overlapping(span) if unwanted else ():
                     unwanted.pop(job, None)
                 for lacking in held.gaps(span):
                     new = [gap for idle in outstanding.gaps(lacking) for gap in planned.gaps(idle)]
                     planned.add(lacking)
+                    chain = remembered.parts_of(item) if new else ()
                     pushes += [Push(gap, chain[: index + 1], kind) for index, gap in in_parts(chain, new)]
         return pushes, list(unwanted)
 
@@ -123,9 +123,9 @@ class Pusher:
         return held
 
     def _learn(self, query: Query) -> Remembered:
-        remembered = self._remembered.get(query.conversation.draw)
+        remembered = self._remembered.get(query.conversation.key)
         if remembered is None:
-            remembered = self._remembered[query.conversation.draw] = Remembered(query.conversation)
+            remembered = self._remembered[query.conversation.key] = Remembered(query.conversation)
         outcome = remembered.learn(query.prompt)
         if outcome is not None:
             self._predictor.observe(outcome)
@@ -143,7 +143,7 @@ class Pusher:
             asked=remembered.asked,
             chunks=history.chunks,
             probabilities=lambda: self._predictor.predict(history),
-            held=lambda item: all(held.covers(span) for span in spans(remembered.parts_of(item))),
+            held=lambda item: all(held.covers(span) for span in remembered.spans_of(item)),
             item_bytes=lambda item: remembered.parts_of(item)[-1].run.count * self._block_bytes,
             foresight=foresight if self._prefetch_sees_future else None,
         )

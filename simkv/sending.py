@@ -162,7 +162,7 @@ class Source:
             )
 
     def _push(self, query: Query, blocks: Run, chain: tuple[Part, ...], kind: Kind) -> None:
-        unit = self._ledger.open(query.conversation.draw, blocks.count)
+        unit = self._ledger.open(query.conversation.key, blocks.count)
         self._begin(Job(query, [blocks], chain, kind, unit))
 
     def _promote_outstanding(self, query: Query, run: Run, kind: Kind) -> list[Run]:

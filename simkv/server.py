@@ -124,7 +124,7 @@ class Server:
     def session_ended(self, conversation: Conversation) -> None:
         """A conversation is over: its speculation ends, here and at the source."""
         self._texts.end_session(conversation)
-        self._ledger.end_session(conversation.draw)
+        self._ledger.end_session(conversation.key)
         source = self._source
         if source is not None and source.speculates:
             self._tell(Traffic.SPECULATIVE, lambda: source.has_ended(conversation))
@@ -180,7 +180,8 @@ class Server:
     def _first_look(self, claim: Claim) -> list[Survey]:
         """Count what was needed, what speculation brought in time and what it still brings (semantics F1, F2)."""
         looks = [self.buffer.survey(span) for span in claim.prompt.spans]
-        claim.ready_at_arrival = not any(look.absent or look.arriving for look in looks)
+        missing = sum(look.absent_blocks for look in looks) > claim.prompt.fresh_blocks
+        claim.ready_at_arrival = not (missing or any(look.arriving for look in looks))
         if not claim.ready_at_arrival or any(look.is_marked for look in looks):
             whole = [self._look_at(claim, part) for part in claim.prompt.parts if not part.fresh]  # look at all
             claim.ready_at_arrival = all(whole)
@@ -221,13 +222,12 @@ class Server:
     def _hold(self, claim: Claim, looks: list[Survey]) -> bool:
         """Pin what is resident and reserve what is not, all or nothing; `looks` are the parts' spans as they are."""
         prompt, buffer = claim.prompt, self.buffer
-        own = buffer.survey(prompt.own)
-        need = sum(gap.count for look in (*looks, own) for gap in look.absent)
-        need += sum(look.idle_blocks for look in (*looks, own))  # in use, they cannot make room
+        own = buffer.survey(prompt.own) if prompt.own_known_tokens else Survey([prompt.own], [], [], 0, False)
+        need = sum(look.absent_blocks + look.idle_blocks for look in (*looks, own))  # what is in use cannot make room
         if need > buffer.capacity_blocks - buffer.pinned_blocks:
             return False
-        known = prompt.own_known_tokens // self._block_tokens
-        claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known)) if known else 0
+        if known := prompt.own_known_tokens // self._block_tokens:
+            claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known))
         for piece in own.resident:
             buffer.pin(piece)
         for look in looks:
@@ -238,8 +238,7 @@ class Server:
             claim.recomputed += in_parts(prompt.parts, look.absent)
         self._makes_room_for = Traffic.DEMAND
         for gap in own.absent:
-            buffer.reserve(gap)
-            buffer.arrive(gap, pin=True)
+            buffer.reserve(gap, pin=True)
         for _, gap in claim.recomputed:
             buffer.reserve(gap)
         return True

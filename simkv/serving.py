@@ -14,7 +14,7 @@ from simpy import Environment, Event
 
 from simkv.claim import Claim
 from simkv.compute.gpu import GpuSequence
-from simkv.kv.prefix import Conversation, Prompt
+from simkv.kv.prefix import OPEN_LOOP, Conversation, Prompt
 from simkv.policies.prefetch.question import Foresight
 from simkv.policies.routing import Routing
 from simkv.recorder import Recorder, Request
@@ -74,7 +74,8 @@ class Serving:
         home = self._homes.pop(conversation, None)
         if home is not None:
             self._servers[home].sessions -= 1
-            self._servers[home].session_ended(conversation)
+            if conversation.key != OPEN_LOOP:
+                self._servers[home].session_ended(conversation)
 
     def _arrive(self, conversation: Conversation, turn: int) -> tuple[Request, Prompt]:
         prompt = conversation.prompt(turn)

@@ -10,109 +10,18 @@ The loop knows nothing of KV memory: whoever submits a sequence holds room for i
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
 
 from simpy import Environment
 
 from simkv.clock import Order, call_at
+from simkv.compute.leap import Leap
+from simkv.compute.sequence import GpuSequence, Views
 from simkv.compute.steptime import StepTime
-from simkv.errors import InvariantError
-from simkv.policies.batching.question import Batching, BatchView, SequenceView
+from simkv.errors import InputError, InvariantError
+from simkv.policies.batching.question import Batching, BatchView
 
-
-class GpuSequence:
-    """A prompt being prefilled, then an answer being decoded.
-
-    Parameters
-    ----------
-    prefill_tokens : [tokens] to compute, >= 1.
-    cached_tokens : [tokens] whose KV is there already.
-    output_tokens : [tokens] to emit; 0 = only the prefill is wanted.
-    speculative : runs in idle time only.
-    on_scheduled, on_first_token, on_finished : called at that moment; the last also when it was cancelled.
-    """
-
-    __slots__ = (
-        "cancelled",
-        "context_tokens",
-        "on_finished",
-        "on_first_token",
-        "on_scheduled",
-        "output_left_tokens",
-        "prefill_left_tokens",
-        "scheduled",
-        "speculative",
-        "speculative_s",
-        "submitted_s",
-        "view",
-    )
-
-    def __init__(
-        self,
-        prefill_tokens: int,
-        cached_tokens: int = 0,
-        output_tokens: int = 0,
-        *,
-        speculative: bool = False,
-        on_scheduled: Callable[[], None] | None = None,
-        on_first_token: Callable[[], None] | None = None,
-        on_finished: Callable[[], None],
-    ) -> None:
-        if prefill_tokens < 1:
-            raise InvariantError(f"a sequence must have a token to compute, got {prefill_tokens}")
-        self.prefill_left_tokens = prefill_tokens
-        self.context_tokens = cached_tokens
-        self.output_left_tokens = output_tokens
-        self.speculative = speculative
-        self.on_scheduled = on_scheduled
-        self.on_first_token = on_first_token
-        self.on_finished = on_finished
-        self.submitted_s = 0.0
-        self.scheduled = False
-        self.cancelled = False
-        self.speculative_s = 0.0  # [s] of GPU time spent on it before it was promoted
-        self.view = _View(self)
-
-
-class _View:
-    """What a batching policy sees of a sequence: not its output length."""
-
-    __slots__ = ("_sequence",)
-
-    def __init__(self, sequence: GpuSequence) -> None:
-        self._sequence = sequence
-
-    @property
-    def prefill_left_tokens(self) -> int:
-        return self._sequence.prefill_left_tokens
-
-    @property
-    def context_tokens(self) -> int:
-        return self._sequence.context_tokens
-
-    @property
-    def submitted_s(self) -> float:
-        return self._sequence.submitted_s
-
-
-class _Views(Collection[SequenceView]):
-    """A queue of sequences, seen as views; looked at lazily, so a long queue costs nothing."""
-
-    __slots__ = ("_queue",)
-
-    def __init__(self, queue: Collection[GpuSequence]) -> None:
-        self._queue = queue
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[SequenceView]:
-        return (sequence.view for sequence in self._queue)
-
-    def __contains__(self, view: object) -> bool:
-        return any(sequence.view is view for sequence in self._queue)
+__all__ = ["Gpu", "GpuSequence"]
 
 
 class Gpu:
@@ -153,6 +62,11 @@ class Gpu:
         speculative_step_tokens: int = 256,
         step_by_step: bool = False,
     ) -> None:
+        if min(token_budget, max_sequences, speculative_step_tokens) < 1:
+            raise InputError(
+                "want at least 1 token a step, 1 sequence and 1 speculative token a step,"
+                f" got {token_budget}, {max_sequences} and {speculative_step_tokens}"
+            )
         self._env = env
         self._step_time = step_time
         self._batching = batching
@@ -161,10 +75,15 @@ class Gpu:
         self._running: list[GpuSequence] = []
         self._waiting: deque[GpuSequence] = deque()
         self._speculative: deque[GpuSequence] = deque()
-        self._view = BatchView(_Views(self._running), _Views(self._waiting), token_budget, max_sequences)
-        self._in_step: list[tuple[GpuSequence, int]] = []  # (sequence, tokens) of the step under way
+        self._view = BatchView(Views(self._running), Views(self._waiting), token_budget, max_sequences)
+        # What is under way: prefill chunks (sequence, tokens) and decodes, or one speculative chunk.
+        self._chunks: list[tuple[GpuSequence, int]] = []
+        self._decodes: list[GpuSequence] = []
+        self._prefilling = 0  # how many of the running have prefill left
+        self._speculating: GpuSequence | None = None
+        self._leap: Leap | None = None
+        self._busy_since_s: float | None = None
         self._deciding = False  # a decision is already due at this instant
-        self._leap: _Leap | None = None
         self.demand_s = 0.0
         self.speculative_s = 0.0
 
@@ -181,31 +100,45 @@ class Gpu:
         if not sequence.speculative:
             return
         sequence.speculative = False
-        if sequence in self._speculative and not any(s is sequence for s, _ in self._in_step):
+        if sequence is not self._speculating and sequence in self._speculative:
             self._speculative.remove(sequence)
             self._waiting.append(sequence)
             self._something_changed(demand=True)
 
     def cancel(self, sequence: GpuSequence) -> None:
-        """Drop a speculative sequence; a step that runs it is finished first."""
+        """Drop a sequence that is still speculative; a step that runs it is finished first."""
+        if not sequence.speculative:
+            return
         sequence.cancelled = True
-        if sequence in self._speculative and not any(s is sequence for s, _ in self._in_step):
+        if sequence is not self._speculating and sequence in self._speculative:
             self._speculative.remove(sequence)
             sequence.on_finished()
+
+    def settle(self) -> None:
+        """Count what the step under way has taken so far: once, at the end of a run that stops inside it."""
+        if self._busy_since_s is None:
+            return
+        spent_s = self._env.now - self._busy_since_s
+        self._busy_since_s = None
+        if self._speculating is not None:
+            self.speculative_s += spent_s
+            self._speculating.spend(spent_s)
+        else:
+            self.demand_s += spent_s
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not (self._running or self._waiting or self._speculative or self._in_step)
+        return not (self._running or self._waiting or self._speculative)
 
     # -- the loop ----------------------------------------------------------------------------------
 
     def _something_changed(self, demand: bool) -> None:
         """React to a cause: end a leap at its next boundary, or decide now when idle."""
         if self._leap is not None:
-            if demand:
-                self._cut_leap()
-        elif not self._in_step:
+            if demand and not self._leap.cut:
+                self._cut(self._leap)
+        elif self._busy_since_s is None:
             self._decide_now()
 
     def _decide_now(self) -> None:
@@ -222,60 +155,119 @@ class Gpu:
             self._begin_speculative()
 
     def _begin_demand(self) -> None:
+        self._busy_since_s = self._env.now
         for_running, for_admitted = self._batching.select(self._view)
-        batch = [(sequence, tokens) for sequence, tokens in zip(self._running, for_running, strict=False) if tokens]
+        self._take_running(for_running)
+        if for_admitted:
+            self._admit(for_admitted)
+        tokens = len(self._decodes) + sum([tokens for _, tokens in self._chunks])
+        if not 0 < tokens <= self._view.token_budget:
+            raise InvariantError(f"the batching policy gave {tokens} tokens, want 1 to {self._view.token_budget}")
+        if self._chunks or len(self._decodes) < len(self._running):
+            self._begin_step()
+        else:
+            self._begin_leap()
+
+    def _take_running(self, for_running: list[int]) -> None:
+        """Note who of the running gets a chunk of prefill, and who decodes."""
+        if len(for_running) > len(self._running):
+            raise InvariantError(f"the batching policy gave tokens to {len(for_running)} of {len(self._running)}")
+        if not self._prefilling and for_running.count(1) == len(self._running):  # the usual case, seen at a glance
+            self._chunks, self._decodes = [], self._running.copy()
+            return
+        chunks, decodes = self._chunks, self._decodes = [], []
+        for sequence, tokens in zip(self._running, for_running, strict=False):
+            if not tokens:
+                continue
+            if sequence.prefill_left_tokens:
+                chunks.append((sequence, _usable(sequence, tokens)))
+            elif tokens == 1:
+                decodes.append(sequence)
+            else:
+                raise InvariantError(f"the batching policy gave {tokens} tokens to a sequence that decodes one")
+
+    def _admit(self, for_admitted: list[int]) -> None:
+        """Move the head of the waiting queue to the running, each with its first chunk."""
+        if len(for_admitted) > min(len(self._waiting), self._view.max_sequences - len(self._running)):
+            raise InvariantError(f"the batching policy admitted {len(for_admitted)} sequences, more than it may")
+        self._prefilling += len(for_admitted)
         for tokens in for_admitted:
             sequence = self._waiting.popleft()
             self._running.append(sequence)
-            batch.append((sequence, tokens))
-            if not sequence.scheduled:
-                sequence.scheduled = True
-                if sequence.on_scheduled is not None:
-                    sequence.on_scheduled()
-        if not batch:
-            raise InvariantError("the batching policy gave no sequence a token although some could run")
-        self._in_step = batch
-        if len(batch) == len(self._running) and all(not s.prefill_left_tokens for s, _ in batch):
-            self._begin_leap()
-        else:
-            self._begin_step()
+            self._chunks.append((sequence, _usable(sequence, tokens)))
+            sequence.start()
+
+    def _begin_step(self) -> None:
+        chunks = [(tokens, sequence.context_tokens) for sequence, tokens in self._chunks]
+        decodes = len(self._decodes)
+        context_tokens = sum([sequence.context_tokens for sequence in self._decodes])
+        emitting = decodes
+        for sequence, tokens in self._chunks:
+            emitting += tokens == sequence.prefill_left_tokens and sequence.output_left_tokens > 0
+        duration_s = self._step_time.step(chunks, decodes, context_tokens, emitting)
+        call_at(self._env, self._env.now + duration_s, Order.STEP_END, lambda: self._end_demand(1, duration_s))
+
+    def _end_demand(self, steps: int, duration_s: float) -> None:
+        """Give every sequence of the batch its tokens; tell those that emitted a first or a last one."""
+        self._busy_since_s = self._leap = None
+        self.demand_s += duration_s
+        finished = self._advance_decodes(steps)
+        first = self._advance_chunks(finished) if self._chunks else ()
+        if finished:
+            self._running[:] = [s for s in self._running if s.output_left_tokens or s.prefill_left_tokens]
+        for sequence in first:
+            if sequence.on_first_token is not None:
+                sequence.on_first_token()
+        for sequence in finished:
+            sequence.on_finished()
+        self._decide_now()
+
+    def _advance_decodes(self, steps: int) -> list[GpuSequence]:
+        """Return those that have their whole answer."""
+        finished = []
+        for sequence in self._decodes:
+            sequence.context_tokens += steps
+            left = sequence.output_left_tokens - steps
+            sequence.output_left_tokens = left
+            if not left:
+                finished.append(sequence)
+        return finished
+
+    def _advance_chunks(self, finished: list[GpuSequence]) -> list[GpuSequence]:
+        """Return those that emit their first token; add to `finished` those that want no more."""
+        first = []
+        for sequence, tokens in self._chunks:
+            sequence.context_tokens += tokens
+            sequence.prefill_left_tokens -= tokens
+            if sequence.prefill_left_tokens:
+                continue
+            self._prefilling -= 1
+            if sequence.output_left_tokens:
+                sequence.output_left_tokens -= 1
+                first.append(sequence)
+            if not sequence.output_left_tokens:
+                finished.append(sequence)
+        return first
+
+    # -- speculative steps -------------------------------------------------------------------------
 
     def _begin_speculative(self) -> None:
         sequence = self._speculative[0]
-        if not sequence.scheduled:
-            sequence.scheduled = True
-            if sequence.on_scheduled is not None:
-                sequence.on_scheduled()
-        self._in_step = [(sequence, min(sequence.prefill_left_tokens, self._speculative_step_tokens))]
-        self._begin_step(speculative=True)
-
-    def _begin_step(self, speculative: bool = False) -> None:
-        chunks, decodes, context, emitting = [], 0, 0, 0
-        for sequence, tokens in self._in_step:
-            if sequence.prefill_left_tokens:
-                chunks.append((tokens, sequence.context_tokens))
-                emitting += tokens == sequence.prefill_left_tokens and sequence.output_left_tokens > 0
-            else:
-                decodes += 1
-                emitting += 1
-                context += sequence.context_tokens
-        duration_s = self._step_time.step(chunks, decodes, context, emitting)
+        tokens = min(sequence.prefill_left_tokens, self._speculative_step_tokens)
+        duration_s = self._step_time.step([(tokens, sequence.context_tokens)], 0, 0, 0)
+        self._busy_since_s, self._speculating = self._env.now, sequence
+        sequence.start()
         call_at(
-            self._env, self._env.now + duration_s, Order.STEP_END, lambda: self._end_step(duration_s, speculative)
+            self._env,
+            self._env.now + duration_s,
+            Order.STEP_END,
+            lambda: self._end_speculative(sequence, tokens, duration_s),
         )
 
-    def _end_step(self, duration_s: float, speculative: bool) -> None:
-        batch, self._in_step = self._in_step, []
-        if speculative:
-            self.speculative_s += duration_s
-            self._end_speculative(batch[0][0], batch[0][1], duration_s)
-        else:
-            self.demand_s += duration_s
-            self._advance(batch, 1)
-        self._decide_now()
-
     def _end_speculative(self, sequence: GpuSequence, tokens: int, duration_s: float) -> None:
-        sequence.speculative_s += duration_s
+        self._busy_since_s = self._speculating = None
+        self.speculative_s += duration_s
+        sequence.spend(duration_s)
         sequence.prefill_left_tokens -= tokens
         sequence.context_tokens += tokens
         if sequence.cancelled or not sequence.prefill_left_tokens:
@@ -284,96 +276,49 @@ class Gpu:
         elif not sequence.speculative:  # promoted during the step
             self._speculative.popleft()
             self._waiting.append(sequence)
-
-    def _advance(self, batch: Iterable[tuple[GpuSequence, int]], steps: int) -> None:
-        """Give every sequence of the batch its tokens; tell those that emitted a first or a last one."""
-        finished = []
-        first = []
-        for sequence, tokens in batch:
-            if sequence.prefill_left_tokens:
-                sequence.prefill_left_tokens -= tokens
-                sequence.context_tokens += tokens
-                if sequence.prefill_left_tokens:
-                    continue
-                if sequence.output_left_tokens:
-                    sequence.output_left_tokens -= 1
-                    first.append(sequence)
-            else:
-                sequence.context_tokens += steps
-                sequence.output_left_tokens -= steps
-            if not sequence.output_left_tokens:
-                finished.append(sequence)
-        if finished:
-            gone = set(map(id, finished))
-            self._running[:] = [s for s in self._running if id(s) not in gone]
-        for sequence in first:
-            if sequence.on_first_token is not None:
-                sequence.on_first_token()
-        for sequence in finished:
-            sequence.on_finished()
+        self._decide_now()
 
     # -- leaping over the steps of an unchanged batch ----------------------------------------------
 
     def _begin_leap(self) -> None:
-        batch = len(self._in_step)
-        context = sum(sequence.context_tokens for sequence, _ in self._in_step)
-        most = min(sequence.output_left_tokens for sequence, _ in self._in_step)
-        steps, duration_s = self._step_time.span(batch, context, most, math.inf)
-        self._leap = _Leap(self._env.now, batch, context, steps, duration_s)
-        self._arm_leap(1 if self._step_by_step else steps)
-
-    def _arm_leap(self, steps: int) -> None:
-        """Wake at the end of step `steps` of the leap; an earlier arming becomes stale."""
-        leap = self._leap
-        assert leap is not None
-        leap.armed += 1
-        armed = leap.armed
-        if steps == leap.most_steps:
-            duration_s = leap.most_s
-        else:
-            steps, duration_s = self._step_time.span(leap.batch, leap.context_tokens, steps, math.inf)
-        call_at(
-            self._env,
-            leap.start_s + duration_s,
-            Order.STEP_END,
-            lambda: self._reach(leap, armed, steps, duration_s),
-        )
-
-    def _cut_leap(self) -> None:
-        """End the leap at the first boundary at or after now."""
-        leap = self._leap
-        if leap is None or leap.cut:
-            return
-        leap.cut = True
+        context_tokens = sum([sequence.context_tokens for sequence in self._decodes])
+        most_steps = min([sequence.output_left_tokens for sequence in self._decodes])
+        leap = self._leap = Leap(self._step_time, self._env.now, len(self._decodes), context_tokens, most_steps)
         if self._step_by_step:
+            self._arm(leap, 1, leap.duration_s(1))
+        else:
+            self._arm(leap, leap.most_steps, leap.most_s)
+
+    def _arm(self, leap: Leap, steps: int, duration_s: float) -> None:
+        """Wake at the end of step `steps` of the leap; an earlier arming becomes stale."""
+        leap.armed = steps
+        call_at(self._env, leap.start_s + duration_s, Order.STEP_END, lambda: self._reach(leap, steps, duration_s))
+
+    def _cut(self, leap: Leap) -> None:
+        """End the leap at the first boundary at or after now."""
+        leap.cut = True
+        if not self._step_by_step:
+            steps, duration_s = leap.first_boundary(self._env.now)
+        elif leap.armed == 1 or leap.start_s + leap.duration_s(leap.armed - 1) < self._env.now:
             return  # every boundary is an event: the next one sees the cut
-        steps, _ = self._step_time.span(leap.batch, leap.context_tokens, leap.most_steps, self._env.now - leap.start_s)
-        if steps < leap.most_steps:
-            self._arm_leap(steps)
+        else:  # a boundary of this very instant is past; what came with it still joins (semantics D5)
+            steps, duration_s = leap.first_boundary(self._env.now)
+        if steps != leap.armed:
+            self._arm(leap, steps, duration_s)
 
-    def _reach(self, leap: _Leap, armed: int, steps: int, duration_s: float) -> None:
-        if leap is not self._leap or armed != leap.armed:
+    def _reach(self, leap: Leap, steps: int, duration_s: float) -> None:
+        if leap is not self._leap or steps != leap.armed:
             return
-        if not leap.cut and steps < leap.most_steps:
-            self._arm_leap(steps + 1)
-            return
-        self._leap = None
-        batch, self._in_step = self._in_step, []
-        self.demand_s += duration_s
-        self._advance(batch, steps)
-        self._decide_now()
+        if leap.cut or steps == leap.most_steps:
+            self._end_demand(steps, duration_s)
+        else:
+            self._arm(leap, steps + 1, leap.duration_s(steps + 1))
 
 
-class _Leap:
-    """The steps of one unchanged batch of decodes."""
-
-    __slots__ = ("armed", "batch", "context_tokens", "cut", "most_s", "most_steps", "start_s")
-
-    def __init__(self, start_s: float, batch: int, context_tokens: int, most_steps: int, most_s: float) -> None:
-        self.start_s = start_s
-        self.batch = batch
-        self.context_tokens = context_tokens
-        self.most_steps = most_steps
-        self.most_s = most_s
-        self.armed = 0
-        self.cut = False
+def _usable(sequence: GpuSequence, tokens: int) -> int:
+    """Return the size of a chunk that a policy gave, unless the sequence has no use for it."""
+    if 0 < tokens <= sequence.prefill_left_tokens:
+        return tokens
+    raise InvariantError(
+        f"the batching policy gave {tokens} tokens to a sequence with {sequence.prefill_left_tokens} left to prefill"
+    )

@@ -24,51 +24,42 @@ class Leap:
     Attributes
     ----------
     most_steps : the same, or fewer where the price list's closed form ends before.
+    most_s : [s] what they take.
     armed : the boundary at which the loop wakes.
-    cut : it ends at the next boundary: something changed.
+    cut : it ends there: something changed.
 
     Examples
     --------
     >>> from simkv.compute.steptime import FixedStepTime
     >>> leap = Leap(FixedStepTime(0.0, 0.5), 10.0, 1, 0, 8)
-    >>> leap.first_boundary(10.75), leap.boundary_s(2)
-    (2, 11.0)
+    >>> leap.first_boundary(10.75)
+    (2, 1.0)
     """
 
-    __slots__ = ("_batch", "_context_tokens", "_most_s", "_step_time", "armed", "cut", "most_steps", "start_s")
+    __slots__ = ("_batch", "_context_tokens", "_step_time", "armed", "cut", "most_s", "most_steps", "start_s")
 
-    def __init__(
-        self, step_time: StepTime, start_s: float, batch: int, context_tokens: int, most_steps: int
-    ) -> None:
+    def __init__(self, step_time: StepTime, start_s: float, batch: int, context_tokens: int, most_steps: int) -> None:
         self._step_time = step_time
         self._batch = batch
         self._context_tokens = context_tokens
         self.start_s = start_s
-        self.most_steps, self._most_s = step_time.span(batch, context_tokens, most_steps, math.inf)
+        self.most_steps, self.most_s = step_time.span(batch, context_tokens, most_steps, math.inf)
         self.armed = 0
         self.cut = False
 
     def duration_s(self, steps: int) -> float:
         """Return S(steps) [s]: what so many steps take."""
-        if steps == self.most_steps:
-            return self._most_s
         return self._step_time.span(self._batch, self._context_tokens, steps, math.inf)[1]
 
-    def boundary_s(self, steps: int) -> float:
-        """Return when [s] so many steps are done."""
-        return self.start_s + self.duration_s(steps)
+    def first_boundary(self, now_s: float) -> tuple[int, float]:
+        """Return the first step that ends at or after `now_s`, and S of it [s]; the last when none does.
 
-    def first_boundary(self, now_s: float) -> int:
-        """Return the first step that ends at or after `now_s`; the last when none does."""
-        elapsed_s = now_s - self.start_s
-        steps, _ = self._step_time.span(self._batch, self._context_tokens, self.most_steps, elapsed_s)
-        # start + S(k) decides, as it does for the events; S(k) against now - start may round to the other side.
-        while steps < self.most_steps and self.boundary_s(steps) < now_s:
+        start + S(k) against `now_s` decides, as it does for the events; S(k) against now - start may round to the
+        other side. So the search begins with the first boundary that is later than now but for rounding.
+        """
+        until_s = now_s - self.start_s - 2 * math.ulp(now_s)
+        steps, duration_s = self._step_time.span(self._batch, self._context_tokens, self.most_steps, until_s)
+        while self.start_s + duration_s < now_s and steps < self.most_steps:
             steps += 1
-        return self.boundary_before(steps, now_s)
-
-    def boundary_before(self, steps: int, now_s: float) -> int:
-        """Return the first of the boundaries up to `steps` that is at or after `now_s`; at least `steps` itself."""
-        while steps > 1 and self.boundary_s(steps - 1) >= now_s:
-            steps -= 1
-        return steps
+            duration_s = self.duration_s(steps)
+        return steps, duration_s

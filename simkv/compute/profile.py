@@ -6,14 +6,24 @@ efficiency, and say so in their name (`analytic-`); measured ones extend the sam
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import dataclass, field, make_dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, make_dataclass
 from importlib import resources
-from typing import Any, ClassVar, Protocol
+from importlib.resources.abc import Traversable
+from typing import Any, ClassVar, Protocol, cast, get_type_hints
 
 from simkv.compute.steptime import FixedStepTime, RooflineStepTime, StepTime
+from simkv.errors import InputError
 from simkv.model import ModelShape
-from simkv.registry import Registry
+from simkv.registry import Registry, did_you_mean
+
+#: What a profile file says of itself.
+SCHEMA, SCHEMA_VERSION = "simkv.profile.analytic", 1
+
+_JSON_NAMES = {str: "a string", int: "a whole number", float: "a number", dict: "an object"}
 
 
 class Profile(Protocol):
@@ -47,8 +57,9 @@ class Fixed:
     decode_step_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.prefill_per_token_s < 0 or self.decode_step_s < 0:
-            raise ValueError("times must not be negative")
+        for name in ("prefill_per_token_s", "decode_step_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: want a finite time, not negative, got {getattr(self, name)}")
 
     def step_time(self, shape: ModelShape) -> StepTime:
         """Return the fixed price list."""
@@ -82,12 +93,16 @@ class Analytic:
     weight_bits: int = 16
 
     def __post_init__(self) -> None:
-        if self.peak_flop_per_s <= 0 or self.peak_memory_bytes_per_s <= 0 or self.overhead_s < 0:
-            raise ValueError("peaks must be positive and overhead must not be negative")
-        if not (0 < self.flop_efficiency <= 1 and 0 < self.memory_efficiency <= 1):
-            raise ValueError("efficiencies must be in (0, 1]")
+        for name in ("peak_flop_per_s", "peak_memory_bytes_per_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: want a finite rate above 0, got {getattr(self, name)}")
+        for name in ("flop_efficiency", "memory_efficiency"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name}: want a share above 0 and up to 1, got {getattr(self, name)}")
+        if not 0 <= self.overhead_s < math.inf:
+            raise ValueError(f"overhead_s: want a finite time, not negative, got {self.overhead_s}")
         if self.weight_bits not in (4, 8, 16):
-            raise ValueError(f"weight_bits must be 4, 8 or 16, got {self.weight_bits}")
+            raise ValueError(f"weight_bits: want 4, 8 or 16, got {self.weight_bits}")
 
     def step_time(self, shape: ModelShape) -> StepTime:
         """Return the roofline of this device for one model."""
@@ -100,17 +115,120 @@ class Analytic:
         )
 
 
-def _register_ready_made() -> None:
-    """File every `profiles/*.json` as an analytic profile whose parameters default to what the file says."""
-    folder = resources.files("simkv.profiles")
-    for path in sorted(folder.iterdir(), key=lambda p: p.name):
-        if path.name.endswith(".json"):
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            fields = [(key, type(value), field(default=value)) for key, value in facts["parameters"].items()]
-            ready_made = make_dataclass(
-                facts["name"].replace("-", "_"), fields, bases=(Analytic,), frozen=True, namespace={"__doc__": facts["doc"]}
-            )
-            PROFILES.register(facts["name"])(ready_made)
+def read_profile(path: Traversable) -> dict[str, Any]:
+    """Return what a profile file says: its name, doc, parameters and the source of each.
+
+    Parameters
+    ----------
+    path : a JSON file as those in `simkv/profiles`.
+
+    Raises
+    ------
+    InputError : not JSON, a key or a parameter missing, unknown or of the wrong type, a value that the profile
+        refuses, or a parameter without a source.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> read_profile(Path("absent.json"))
+    Traceback (most recent call last):
+    simkv.errors.InputError: absent.json: no such file
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("no such file", str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"not JSON: {error.msg}", f"{path}:{error.lineno}:{error.colno}") from None
+    except RecursionError:
+        raise InputError("not JSON: nested too deeply", str(path)) from None
+    try:
+        return _checked(told, path.name.removesuffix(".json"))
+    except (InputError, ValueError) as error:
+        raise InputError(str(error), str(path)) from None
 
 
-_register_ready_made()
+def read_folder(folder: Traversable) -> dict[str, type[Analytic]]:
+    """Return the profiles of a folder by name: classes whose parameters default to what the files say.
+
+    Raises
+    ------
+    InputError : see `read_profile`.
+
+    Examples
+    --------
+    >>> read_folder(resources.files("simkv.profiles"))["analytic-l40s"]().weight_bits
+    16
+    """
+    files = sorted((path for path in folder.iterdir() if path.name.endswith(".json")), key=lambda path: path.name)
+    return {told["name"]: _ready_made(told) for told in map(read_profile, files)}
+
+
+_KEYS: dict[str, type] = {
+    "schema": str,
+    "schema_version": int,
+    "name": str,
+    "doc": str,
+    "parameters": dict,
+    "sources": dict,
+}
+
+
+def _checked(told: object, stem: str) -> dict[str, Any]:
+    """Return what a file said, its numbers of the types that `Analytic` wants."""
+    if not isinstance(told, dict):
+        raise InputError(f"want an object with the keys {', '.join(_KEYS)}")
+    _same_keys(told, _KEYS, _KEYS, "key")
+    for key, wanted in _KEYS.items():
+        if type(told[key]) is not wanted:
+            raise InputError(f"{key}: want {_JSON_NAMES[wanted]}, got {json.dumps(told[key])}")
+    if (told["schema"], told["schema_version"]) != (SCHEMA, SCHEMA_VERSION):
+        found = f"{told['schema']!r} version {told['schema_version']}"
+        raise InputError(f"want schema {SCHEMA!r} version {SCHEMA_VERSION}, got {found}")
+    if told["name"] != stem or not stem.startswith("analytic-"):
+        raise InputError(f"name: want the name of the file, and that to begin with 'analytic-', got {told['name']!r}")
+    fields = {f.name: f for f in dataclasses.fields(Analytic)}
+    required = [name for name, f in fields.items() if f.default is MISSING]
+    _same_keys(told["parameters"], fields, required, "parameter")
+    _same_keys(told["sources"], told["parameters"], told["parameters"], "source")
+    parameters: dict[str, Any] = {name: _number(name, value) for name, value in told["parameters"].items()}
+    for name, text in {"doc": told["doc"], **told["sources"]}.items():
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{name}: want a sentence that says where it comes from, got {json.dumps(text)}")
+    Analytic(**parameters)  # it refuses values that no device has
+    return told | {"parameters": parameters}
+
+
+def _same_keys(found: Iterable[str], known: Iterable[str], required: Iterable[str], what: str) -> None:
+    known, found = list(known), list(found)
+    for key in found:
+        if key not in known:
+            raise InputError(f"unknown {what} {key!r}{did_you_mean(key, known)}; known: {', '.join(known)}")
+    for key in required:
+        if key not in found:
+            raise InputError(f"{what} {key!r} is missing")
+
+
+def _number(name: str, value: object) -> int | float:
+    wanted = get_type_hints(Analytic)[name]
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        raise InputError(f"{name}: want {_JSON_NAMES[wanted]}, got {json.dumps(value)}")
+    return cast("int | float", value)
+
+
+def _ready_made(told: dict[str, Any]) -> type[Analytic]:
+    hints = get_type_hints(Analytic)
+    fields = [(name, hints[name], field(default=value)) for name, value in told["parameters"].items()]
+    namespace = {"__doc__": told["doc"], "__module__": __name__}
+    class_name = told["name"].replace("-", "_")
+    return cast(
+        "type[Analytic]", make_dataclass(class_name, fields, bases=(Analytic,), frozen=True, namespace=namespace)
+    )
+
+
+for _name, _profile in read_folder(resources.files("simkv.profiles")).items():
+    PROFILES.register(_name)(_profile)

@@ -43,7 +43,7 @@ class GpuSequence:
         "view",
     )
 
-    def __init__(  # noqa: PLR0913 -- three amounts, and one callback for each thing that can happen to it
+    def __init__(
         self,
         prefill_tokens: int,
         cached_tokens: int = 0,

@@ -83,7 +83,7 @@ class RooflineStepTime:
     >>> from simkv.model import get
     >>> phone = RooflineStepTime(get("Qwen2.5-3B"), 3.7e11, 3.9e10, 0.0, weight_bits=8)
     >>> round(1000 / phone.step([(1000, 0)], 0, 0, 1))  # tokens/s of a 1,000-token prefill
-    64
+    65
     """
 
     def __init__(
@@ -134,12 +134,12 @@ def _first_at_or_after(until_s: float, max_steps: int, first_s: float, growth_s:
     """Return the least number of steps, in 1..max_steps, whose sum reaches `until_s`; max_steps if none does."""
     if max_steps <= 1 or _series(max_steps, first_s, growth_s) < until_s:
         return max_steps
-    if growth_s > 0:  # growth/2 n^2 + (first - growth/2) n = until
-        half, linear = growth_s / 2, first_s - growth_s / 2
-        guess = (math.sqrt(linear * linear + 4 * half * until_s) - linear) / growth_s
-    else:
-        guess = until_s / first_s if first_s > 0 else 1.0
-    steps = min(max(1, math.ceil(guess)), max_steps)
+    if until_s <= first_s:
+        return 1
+    # growth/2 n^2 + (first - growth/2) n = until, solved without a difference of near equals
+    linear_s = first_s - growth_s / 2
+    guess = 2 * until_s / (linear_s + math.sqrt(linear_s * linear_s + 2 * growth_s * until_s))
+    steps = min(math.ceil(guess), max_steps)
     while steps > 1 and _series(steps - 1, first_s, growth_s) >= until_s:  # the closed form may be off by rounding
         steps -= 1
     while steps < max_steps and _series(steps, first_s, growth_s) < until_s:

@@ -60,6 +60,11 @@ class Survey:
     idle_blocks: int
     is_marked: bool
 
+    @property
+    def absent_blocks(self) -> int:
+        """How many blocks are absent."""
+        return sum([run[1] for run in self.absent])
+
 
 class KvBuffer:
     """A bounded store of KV blocks on one tier of one node.
@@ -171,8 +176,10 @@ class KvBuffer:
 
     # -- filling -----------------------------------------------------------------------------------
 
-    def reserve(self, run: Run, mark: object = None) -> bool:
+    def reserve(self, run: Run, mark: object = None, *, pin: bool = False) -> bool:
         """Take room for `run`, none of which is present, evicting as needed.
+
+        `pin`: its content is made in place by who takes the room, so it is resident and in use at once.
 
         Returns
         -------
@@ -181,14 +188,16 @@ class KvBuffer:
         if run.count > self.capacity_blocks - self.pinned_blocks:
             return False
         self._make_room(run.count)
-        self._entries.put(run, Entry(arriving=True, mark=mark))
+        entry = Entry(arriving=not pin, mark=mark)
+        entry.pins = int(pin)
+        self._entries.put(run, entry)
         self.used_blocks += run.count
         self.pinned_blocks += run.count
         return True
 
     def arrive(self, run: Run, *, pin: bool = False) -> None:
         """Turn reserved room into resident blocks; `pin` takes them into use at once."""
-        for piece, entry in self._isolate(run):
+        for piece, entry in reversed(self._isolate(run)):  # the end first: it is evicted first
             if not entry.arriving:
                 raise InvariantError(f"{piece} arrived without a reservation")
             entry.arriving = False
@@ -312,33 +321,35 @@ class KvBuffer:
             need -= self._evict_from_end(victim, need)
 
     def _evict_from_end(self, victim: Run, need: int) -> int:
-        """Evict up to `need` blocks from the end of `victim`, passing over what is in use; return how many."""
+        """Evict up to `need` blocks from the end of `victim`, passing over what is in use; return how many went."""
         evicted = 0
-        offered = self._entries.overlapping(victim)
-        for whole, entry in reversed(offered):
+        for whole, entry in reversed(self._offered(victim)):
             start, end = max(whole.start, victim.start), min(whole.end, victim.end)
-            if not entry.known:
-                break
             if entry.pins:
                 for piece, part in self._isolate(Run(start, end - start)):
                     self._eviction.removed(piece)
                     part.known = False
                 continue
-            piece = Run(max(start, end - need + evicted), min(need - evicted, end - start))
+            count = min(need - evicted, end - start)
+            piece = Run(end - count, count)
             if end < whole.end:
                 self._isolate(piece)
             self._entries.take(piece)
-            self.used_blocks -= piece.count
+            self.used_blocks -= count
             self._eviction.removed(piece)
             if self._evicted is not None:
                 self._evicted(piece, entry.mark)
-            evicted += piece.count
+            evicted += count
             if evicted == need:
-                return evicted
-        else:
-            if offered:
-                return evicted
-        raise InvariantError(f"the eviction policy offers {victim}, which holds blocks that are not on its books")
+                break
+        return evicted
+
+    def _offered(self, victim: Run) -> list[tuple[Run, Entry]]:
+        """Return the entries of a victim; a policy that offers what it was told to forget would go on for ever."""
+        offered = self._entries.overlapping(victim)
+        if not offered or not all(entry.known for _, entry in offered):
+            raise InvariantError(f"the eviction policy offers {victim}, which it was never given or told to forget")
+        return offered
 
     def _remove(self, piece: Run, entry: Entry) -> None:
         if entry.known:

@@ -17,6 +17,7 @@ from simkv.kv.runmap import REGION_BLOCKS, RunSet
 from simkv.request import Session, TraceHeader
 
 VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blocks
+OPEN_LOOP = -1  # key of the one sequence that all requests without session identity make
 OWN_IDS = 1 << 60  # own blocks have ids from here on
 
 
@@ -45,6 +46,7 @@ class Prompt:
     ----------
     parts : front to back.
     spans : the blocks of the parts in as few runs as possible.
+    fresh_blocks : how many of them come into being with this turn.
     chained : a part is usable only if all before it are (exact prefix); False = each part alone.
     own : blocks of dialogue, question and answer, behind the parts.
     own_known_tokens : [tokens] of dialogue whose KV an earlier turn may have left in `own`.
@@ -55,6 +57,7 @@ class Prompt:
 
     parts: tuple[Part, ...]
     spans: tuple[Run, ...]
+    fresh_blocks: int
     chained: bool
     own: Run
     own_known_tokens: int
@@ -109,6 +112,7 @@ class Content:
 
     def __init__(self, header: TraceHeader) -> None:
         self.block_tokens = header.block_tokens
+        self.has_sessions = header.has_sessions
         self._is_global = header.block_scope == "global"
         self._regions: dict[object, int] = {}
         self._copies: dict[str, int] = {}
@@ -172,6 +176,11 @@ class Conversation:
     session : what the trace says.
     draw : its draw index (semantics G2).
     content : the run's id space.
+
+    Attributes
+    ----------
+    key : under which speculation for it is remembered: its draw, or `OPEN_LOOP` where requests have no
+        session, and the whole stream of them is one sequence.
     """
 
     def __init__(self, session: Session, draw: int, content: Content) -> None:
@@ -183,6 +192,7 @@ class Conversation:
             )
         self.session = session
         self.draw = draw
+        self.key = draw if content.has_sessions else OPEN_LOOP
         self._content = content
         self._own_base = OWN_IDS + content.region(("own", draw))
         self._dialogue_tokens = 0
@@ -266,6 +276,7 @@ class Conversation:
         return Prompt(
             parts=parts,
             spans=joined(part.run for part in parts),
+            fresh_blocks=0,
             chained=self.is_chained,
             own=Run(self._own_base + version * VERSION_BLOCKS, content.blocks(total)),
             own_known_tokens=self._version_tokens,
@@ -287,6 +298,7 @@ class Conversation:
         return Prompt(
             parts=tuple(parts),
             spans=joined(part.run for part in parts),
+            fresh_blocks=sum(part.run.count for part in parts if part.fresh),
             chained=True,
             own=Run(self._own_base, content.blocks(tail_tokens)),
             own_known_tokens=0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from simpy import Environment, Event
@@ -135,6 +136,14 @@ def _play(env: Environment, serving: Serving, conversation: Conversation) -> Gen
     serving.ended(conversation)
 
 
+class _Coming(NamedTuple):
+    """A request that has been read and has not arrived: when it will, and what it will ask."""
+
+    conversation: Conversation
+    at_s: float
+    items: list[int | Run]
+
+
 class OpenLoop:
     """Requests without session identity, at recorded times jittered inside the clock's quantum (H2).
 
@@ -155,7 +164,7 @@ class OpenLoop:
         self._quantum_s = quantum_s
         self._seed = seed
         self._replication = replication
-        self._ahead: deque[tuple[Conversation, float]] = deque()
+        self._ahead: deque[_Coming] = deque()
 
     def accesses(self) -> list[tuple[Run, ...]]:
         """Return the shareable blocks of each request, in recorded order; reads the whole trace."""
@@ -169,7 +178,7 @@ class OpenLoop:
         """Return the items of the next requests in recorded order; for oracles."""
         if count > MOST_AHEAD:
             raise InputError(f"an oracle may look {MOST_AHEAD} requests ahead in an open loop, got {count}")
-        return [item for conversation, _ in list(self._ahead)[:count] for item in conversation.items_of(0)]
+        return [item for coming in islice(self._ahead, count) for item in coming.items]
 
     def _let_in(self, env: Environment, serving: Serving) -> Generator[Event, object, None]:
         coming = self._jittered()
@@ -178,17 +187,16 @@ class OpenLoop:
                 self._ahead.append(following)
             if not self._ahead:
                 return
-            conversation, at_s = self._ahead[0]
+            at_s = self._ahead[0].at_s
             if at_s > env.now:
                 yield env.timeout(at_s - env.now)
-            self._ahead.popleft()
-            env.process(self._serve(env, serving, conversation))
+            env.process(self._serve(env, serving, self._ahead.popleft().conversation))
 
     def _serve(self, env: Environment, serving: Serving, conversation: Conversation) -> Generator[Event, object, None]:
         yield from serving.serve(conversation, 0, self)
         serving.ended(conversation)
 
-    def _jittered(self) -> Iterator[tuple[Conversation, float]]:
+    def _jittered(self) -> Iterator[_Coming]:
         """Spread the requests of one tick of the clock over its quantum, keeping their order."""
         tick: list[Session] = []
         drawn = 0
@@ -200,10 +208,11 @@ class OpenLoop:
             tick.append(session)
         yield from self._spread(tick, drawn)
 
-    def _spread(self, tick: list[Session], first: int) -> Iterator[tuple[Conversation, float]]:
+    def _spread(self, tick: list[Session], first: int) -> Iterator[_Coming]:
         jitters = sorted(
             stream(self._seed, self._replication, first + i, "jitter").random() * self._quantum_s
             for i in range(len(tick))
         )
         for offset, (session, jitter_s) in enumerate(zip(tick, jitters, strict=True)):
-            yield Conversation(session, first + offset, self._content), (session.start_s or 0.0) + jitter_s
+            conversation = Conversation(session, first + offset, self._content)
+            yield _Coming(conversation, (session.start_s or 0.0) + jitter_s, conversation.items_of(0))

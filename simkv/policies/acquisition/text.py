@@ -10,9 +10,9 @@ from simkv.policies.acquisition.question import ACQUISITION, AcquisitionView, Pl
 @ACQUISITION.register("text")
 @dataclass
 class Text:
-    """Fetch the text and prefill it here
+    """Fetch the text and prefill it here: what a system without KV transfer does (semantics A1).
 
-    Source:  what a system without KV transfer does (semantics A1).
+    Source: the baseline of every KV transfer paper, e.g. CacheGen (Liu et al., SIGCOMM'24), section 7.
     """
 
     def decide(self, view: AcquisitionView) -> Plan:

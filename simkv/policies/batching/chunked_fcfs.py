@@ -19,17 +19,27 @@ class ChunkedFcfs:
     def select(self, view: BatchView) -> tuple[list[int], list[int]]:
         """Fill the token budget; admission stops at the first sequence that gets nothing."""
         budget = view.token_budget
-        running = []
-        for sequence in view.running:
-            tokens = min(sequence.prefill_left_tokens or 1, budget)
-            running.append(tokens)
-            budget -= tokens
+        running = [sequence.prefill_left_tokens or 1 for sequence in view.running]
+        wanted = sum(running)
+        if wanted > budget:
+            running = _filled(running, budget)
+        budget -= min(wanted, budget)
         admitted: list[int] = []
-        room = view.max_sequences - len(view.running)
-        for sequence in view.waiting:
-            if budget <= 0 or len(admitted) >= room:
-                break
-            tokens = min(sequence.prefill_left_tokens, budget)
-            admitted.append(tokens)
-            budget -= tokens
+        room = view.max_sequences - len(running)
+        if budget > 0 and room > 0:
+            for sequence in view.waiting:
+                tokens = min(sequence.prefill_left_tokens, budget)
+                admitted.append(tokens)
+                budget -= tokens
+                if not budget or len(admitted) == room:
+                    break
         return running, admitted
+
+
+def _filled(wanted: list[int], budget: int) -> list[int]:
+    """Return what each gets of the budget when the first take what they want."""
+    given = []
+    for tokens in wanted:
+        given.append(min(tokens, budget))
+        budget -= given[-1]
+    return given

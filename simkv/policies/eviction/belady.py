@@ -11,11 +11,14 @@ from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
 from simkv.policies.eviction.question import EVICTION
 
+_STALE = 1000  # entries of the heap that may be stale before it is worth filing all anew
+
 
 def next_uses(accesses: list[tuple[Run, ...]]) -> tuple[list[RunMap[float]], RunMap[float]]:
     """Return, for each access, when each of its blocks is accessed next; and each block's first access.
 
-    One backward pass over the accesses; runs are cut where their futures differ.
+    One backward pass over the accesses; runs are cut where their futures differ. A block named twice in one
+    access is used once.
 
     Examples
     --------
@@ -29,7 +32,7 @@ def next_uses(accesses: list[tuple[Run, ...]]) -> tuple[list[RunMap[float]], Run
     after: list[RunMap[float]] = []
     for index in range(len(accesses) - 1, -1, -1):
         pieces: RunMap[float] = RunMap()
-        for run in accesses[index]:
+        for run in (fresh for named in accesses[index] for fresh in pieces.gaps(named)):
             for gap in coming.gaps(run):
                 pieces.put(gap, math.inf)
             for piece, use in coming.take(run):
@@ -66,41 +69,44 @@ class Belady:
         """File each piece under its next use."""
         for piece, use in self._future(run):
             self._here.put(piece, use)
-            heapq.heappush(self._farthest, (-use, -piece.start, piece.count))
+            self._file(piece, use)
 
     def used(self, run: Run, now_s: float) -> None:
         """Move each piece of `run` on to its following use, and file it anew."""
-        self._here.take(run)
+        self.removed(run)
         for piece, use in self._future(run):
             if math.isinf(use):
                 continue
             self._next.take(piece)
-            following = self._after[int(use)]
-            for gap in following.gaps(piece):
-                self._next.put(gap, math.inf)
-            for part, later in following.overlapping(piece):
+            for part, later in self._after[int(use)].overlapping(piece):
                 start, end = max(part.start, piece.start), min(part.end, piece.end)
                 self._next.put(Run(start, end - start), later)
         self.inserted(run, now_s)
 
     def removed(self, run: Run) -> None:
         """Forget that it is here; its future stays known."""
-        for whole, use in self._here.overlapping(run):
-            if whole.start < run.start:
-                heapq.heappush(self._farthest, (-use, -whole.start, run.start - whole.start))
-            if whole.end > run.end:
-                heapq.heappush(self._farthest, (-use, -run.end, whole.end - run.end))
+        cut = self._here.overlapping(run)
         self._here.take(run)
+        for whole, use in cut:  # what sticks out has been filed as a part of the whole alone
+            if whole.start < run.start:
+                self._file(Run(whole.start, run.start - whole.start), use)
+            if whole.end > run.end:
+                self._file(Run(run.end, whole.end - run.end), use)
 
     def victim(self, need_bytes: int) -> Run | None:
         """Return the piece whose next use is farthest; stale entries are dropped on the way."""
         while self._farthest:
             use, start, count = self._farthest[0]
-            run = Run(-start, count)
-            if self._here.overlapping(run) == [(run, -use)]:
-                return run
+            if self._here.exactly(Run(-start, count)) == -use:
+                return Run(-start, count)
             heapq.heappop(self._farthest)
         return None
+
+    def _file(self, piece: Run, use: float) -> None:
+        heapq.heappush(self._farthest, (-use, -piece.start, piece.count))
+        if len(self._farthest) > 2 * len(self._here) + _STALE:  # drop the stale ones, or they grow with all that passed
+            self._farthest = [(-use, -run.start, run.count) for run, use in self._here]
+            heapq.heapify(self._farthest)
 
     def _future(self, run: Run) -> list[tuple[Run, float]]:
         """Return the pieces of `run` with their next uses; what was never foreseen is never used again."""

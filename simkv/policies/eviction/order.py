@@ -18,7 +18,9 @@ class _Node:
 
 
 class RunLine:
-    """Disjoint runs in a line; cutting the middle out of one leaves both ends in its place.
+    """Disjoint runs in a line, to be taken from the head and each from its end.
+
+    Cutting the middle out of a run leaves both ends in its place, what was behind the cut before what was in front.
 
     Examples
     --------
@@ -26,7 +28,7 @@ class RunLine:
     >>> line.append(Run(0, 4)); line.append(Run(10, 2))
     >>> line.cut(Run(1, 2))
     >>> [line.pop_first() for _ in range(3)]
-    [Run(start=0, count=1), Run(start=3, count=1), Run(start=10, count=2)]
+    [Run(start=3, count=1), Run(start=0, count=1), Run(start=10, count=2)]
     """
 
     __slots__ = ("_end", "_nodes")
@@ -64,7 +66,7 @@ class RunLine:
                 node.run = Run(whole.start, piece.start - whole.start)
                 if whole.end > end:
                     back = _Node(Run(end, whole.end - end))
-                    self._link(back, node)
+                    self._link(back, node.before)
                     self._nodes.remove(back.run)
                     self._nodes.put(back.run, back)
             elif whole.end > end:
