@@ -97,7 +97,7 @@ class Gpu:
 
     def promote(self, sequence: GpuSequence) -> None:
         """Turn a speculative sequence into demand, from the next step boundary on (semantics D3)."""
-        if not sequence.speculative:
+        if not sequence.speculative or sequence.cancelled:
             return
         sequence.speculative = False
         if sequence is not self._speculating and sequence in self._speculative:
@@ -107,7 +107,7 @@ class Gpu:
 
     def cancel(self, sequence: GpuSequence) -> None:
         """Drop a sequence that is still speculative; a step that runs it is finished first."""
-        if not sequence.speculative:
+        if not sequence.speculative or sequence.cancelled:
             return
         sequence.cancelled = True
         if sequence is not self._speculating and sequence in self._speculative:

@@ -66,9 +66,9 @@ class Setting:
         traffic = build.read_traffic(scenario, 0, scenario.seed)
         self.blend_ratio = blend_ratio(scenario, traffic.header)
         block_bytes = self.shape.kv_bytes(traffic.header.block_tokens)
-        #: Turns in the buffers of the scenario, and in buffers that never evict.
+        #: Turns in the buffers of the scenario; and, without their times, in buffers that never evict.
         self.sample = sampled(scenario, traffic, block_bytes, self._price)
-        self.unbounded = sampled(scenario, traffic, block_bytes, self._price, unbounded=True)
+        self.unbounded = sampled(scenario, traffic, block_bytes, lambda ask: None, unbounded=True)
 
     def asks_of(self, server: str) -> list[Ask]:
         """Return the turns that come to a server, or to the servers whose source it is."""

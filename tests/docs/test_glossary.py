@@ -31,7 +31,8 @@ TERMS = (
     *("oracle", "scenario", "trace", "series", "profile", "arm", "run", "replication", "sweep", "baseline"),
     *("ITL", "goodput", "exposed stall removed", "latency saved", "readiness", "common random numbers"),
     *("break-even bandwidth of KV against text", "break-even bandwidth of KV against recompute"),
-    *("think time needed to hide one chunk", "offered load", "ceiling of N"),
+    *("think time needed to hide one chunk", "answer and think time", "x of one chunk", "offered load"),
+    *("overload", "surplus", "ceiling of N", "ceiling of N, by time"),
 )
 
 
@@ -68,6 +69,15 @@ def test_every_public_name_is_defined(where: str) -> None:
 def test_every_term_is_defined() -> None:
     """The words of the field have one meaning each, in a first column."""
     assert [term for term in TERMS if term not in defined()] == []
+
+
+def test_every_figure_of_check_is_defined() -> None:
+    """What `simkv check` prints before a run has a formula, under the same name."""
+    from simkv.feasibility import figures
+    from simkv.scenario import load
+
+    found = figures(load(PAGE.parents[1] / "scenarios" / "5g_slice.yaml"))
+    assert sorted({figure.name for figure in found} - defined()) == []
 
 
 def test_break_even_example() -> None:
