@@ -107,11 +107,24 @@ def read_traffic(scenario: Scenario, replication: int, seed: int) -> Traffic:
         made_from = stream(seed, replication, "generator").getrandbits(32)
         return Traffic(generator.header(), lambda: list(generator.sessions(made_from)), None, dict)
     assert workload.trace is not None  # the schema wants one of the two
-    return _read_trace(workload.trace, workload.format, workload.max_input_tokens, workload.limit)
+    settings = (workload.format, workload.max_input_tokens, workload.limit)
+    return _read_trace(workload.trace, _written(workload.trace), *settings)
+
+
+def _written(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written again; caches of what it says are keyed by it."""
+    facts = path.stat()
+    return facts.st_mtime_ns, facts.st_size
 
 
 @lru_cache(maxsize=4)
-def _read_trace(path: Path, format_name: str | None, max_input_tokens: int | None, limit: int | None) -> Traffic:
+def _read_trace(
+    path: Path,
+    _: tuple[int, int],
+    format_name: str | None,
+    max_input_tokens: int | None,
+    limit: int | None,
+) -> Traffic:
     trace = open_trace(path, format_name, max_input_tokens, limit)
     if not trace.header.has_sessions:
         return Traffic(trace.header, list, trace, trace.notes)
@@ -120,7 +133,7 @@ def _read_trace(path: Path, format_name: str | None, max_input_tokens: int | Non
 
 
 @lru_cache(maxsize=8)
-def _read_capacity(path: Path, mean_bps: float | None) -> Replayed:
+def _read_capacity(path: Path, _: tuple[int, int], mean_bps: float | None) -> Replayed:
     series = read_series(path)
     return Replayed(series.times_s, series.rates_bps, mean_bps=mean_bps)
 
@@ -171,7 +184,7 @@ def _capacity(scenario: Scenario, name: str, replication: int, seed: int) -> Cap
     spec = scenario.links[name].capacity
     if isinstance(spec, float):
         return Constant(spec)
-    series = _read_capacity(spec.series, spec.mean_bps)
+    series = _read_capacity(spec.series, _written(spec.series), spec.mean_bps)
     return series.with_offset(stream(seed, replication, name, "offset").random() * series.period_s)
 
 

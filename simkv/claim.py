@@ -69,9 +69,10 @@ class Claim:
         self.ready_at_arrival = False
         self.rejected = False
 
-    def was_late(self) -> None:
-        """Count a speculated unit that was still under way when it was asked for."""
-        self.late_units += 1
+    def was_late(self, units: int = 1) -> None:
+        """Count speculated units of a part already counted as needed that were still under way."""
+        self.late_units += units
+        self.needed_units = max(self.needed_units, self.in_time_units + self.late_units)
 
     @property
     def is_ready(self) -> bool:

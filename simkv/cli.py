@@ -86,7 +86,7 @@ _set = click.option(
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@cli.command()
+@cli.command(short_help="Run all arms of a scenario, print the comparison, save it.")
 @click.argument("scenario", type=click.Path(path_type=Path))
 @_set
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's.")
@@ -112,7 +112,7 @@ def run(
     return _unfinished(comparison, told)
 
 
-@cli.command()
+@cli.command(short_help="Check a file; of a scenario, tell what is known before a run.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @_set
 @click.option("--resolved", is_flag=True, help="Print the scenario with every default filled in.")
@@ -121,7 +121,8 @@ def run(
 def check(file: Path | None, settings: tuple[str, ...], resolved: bool, schema: bool, as_json: bool) -> None:
     """Check FILE: a scenario (.yaml), trace (.jsonl, .gz, .xz), bandwidth series (.csv), profile or model (.json).
 
-    For a scenario, prints what can be known before any run: break-even bandwidths, loads, the ceiling.
+    For a scenario, builds every arm and tells what is known before any run: whether moving KV beats sending text, how
+    long it takes to hide a chunk, how loaded links and GPUs are, and what prefetch can gain at most.
     """
     if schema:
         from simkv.scenario import json_schema
@@ -138,7 +139,7 @@ def check(file: Path | None, settings: tuple[str, ...], resolved: bool, schema: 
     _print_facts(file, _facts(file), as_json)
 
 
-@cli.command("list")
+@cli.command("list", short_help="List the plug-ins and their parameters.")
 @click.argument("kind", required=False)
 @_as_json
 def list_(kind: str | None, as_json: bool) -> None:
@@ -153,7 +154,7 @@ def list_(kind: str | None, as_json: bool) -> None:
         click.echo(f"{'' if place == 0 else chr(10)}{name}")
         for plugin in plugins:
             mark = "  [oracle: knows what no real system could]" if plugin["oracle"] else ""
-            click.echo(f"  {plugin['name']:<26} {plugin['doc']}{mark}")
+            _print_item(f"{plugin['name']:<26} {plugin['doc']}{mark}", hang=29)
             for parameter in plugin["parameters"]:
                 default = "required" if parameter["required"] else f"default {_plain(parameter['default'])}"
                 click.echo(f"      {parameter['name']}: {parameter['type']}, {default}")
@@ -309,11 +310,14 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _print_item(text: str) -> None:
-    """Print one item of a list; lines fit a terminal of 110 columns."""
+def _print_item(text: str, hang: int = 6) -> None:
+    """Print one item of a list in lines of at most 110 columns; all but the first hang in by so many."""
     import textwrap
 
-    click.echo(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False))
+    lines = textwrap.wrap(
+        text, 110, initial_indent="  ", subsequent_indent=" " * hang, break_on_hyphens=False, break_long_words=False
+    )
+    click.echo("\n".join(lines))
 
 
 def _facts(file: Path) -> dict[str, Any]:

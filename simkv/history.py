@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simkv.kv.block import Run, joined
-from simkv.kv.prefix import Conversation, Part, Prompt
+from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, Prompt
 from simkv.predictors.question import History, Item, Outcome
 
 NEW_CHAIN = -1  # the move to a chain never seen before
@@ -37,6 +37,8 @@ class Remembered:
 
     def learn(self, prompt: Prompt) -> Outcome | None:
         """Take in a query; return what it turned out to ask, None if it asked for nothing that can be moved."""
+        if self._conversation.key == OPEN_LOOP:
+            return None  # requests of strangers make no history
         if self._conversation.chunk_parts:
             if not prompt.asked:
                 return None

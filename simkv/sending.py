@@ -93,7 +93,7 @@ class Source:
         if self._pusher is not None:
             pushes, unwanted = self._pusher.consider(query, self._outstanding[query.receiver])
             for blocks, chain, kind in pushes:
-                if self.gpu is not None:
+                if self.gpu is not None or kind == "text":
                     self._push(query, blocks, chain, kind)
                 elif ready := self.buffer.leading(blocks):  # a pool pushes the front of what it has
                     self._push(query, Run(blocks.start, ready), (), kind)

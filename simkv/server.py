@@ -72,7 +72,15 @@ class Server:
         self._blend_share = blend_share
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
-        self._texts = TextAhead(self.buffer, gpu, ledger, block_tokens, self._reserve_speculative, self._wake)
+        self._texts = TextAhead(
+            self.buffer,
+            gpu,
+            ledger,
+            block_tokens=block_tokens,
+            reserve=self._reserve_speculative,
+            arrived=self._wake,
+            freed=self._admit,
+        )
         self._displaced = RunSet()  # what speculation evicted
         self._evicted: list[Run] = []  # since the last notice
         self._makes_room_for = Traffic.DEMAND
@@ -154,6 +162,7 @@ class Server:
                     self.buffer.arrive(piece)
                     self._wake(piece)
             self._texts.compute()
+            self._admit()  # a push that has arrived can be evicted
         source = self._source
         if source is not None and source.speculates:
             self._tell(job.traffic, lambda: source.has_arrived(job))
@@ -185,25 +194,31 @@ class Server:
         if not claim.ready_at_arrival or any(look.is_marked for look in looks):
             whole = [self._look_at(claim, part) for part in claim.prompt.parts if not part.fresh]  # look at all
             claim.ready_at_arrival = all(whole)
-        claim.late_units += self._texts.take_over(claim.prompt)
+        claim.was_late(self._texts.take_over(claim.prompt))
         return looks
 
     def _look_at(self, claim: Claim, part: Part) -> bool:
         """Count one part; return whether all of it is resident."""
         look = self.buffer.survey(part.run)
         is_missing = bool(look.absent or look.arriving)
-        in_time = late = 0
-        for piece, mark in self.buffer.marks(part.run) if look.is_marked else ():
-            if isinstance(mark, Unit) and mark.is_open:
-                is_late = bool(self.buffer.arriving(piece))
-                self._ledger.decide(mark, "used_late" if is_late else "used_in_time")
-                late += is_late
-                in_time += not is_late
-            self.buffer.unmark(piece)
-        claim.needed_units += max(in_time + late, 1 if is_missing else 0)
-        claim.in_time_units += in_time
-        claim.late_units += late
+        units = self._settle_marks(claim, part.run) if look.is_marked else 0
+        claim.needed_units += units or is_missing
         return not is_missing
+
+    def _settle_marks(self, claim: Claim, run: Run) -> int:
+        """Decide what speculated units that are asked for have become; return how many they were."""
+        units = 0
+        for piece, mark in self.buffer.marks(run):
+            if isinstance(mark, Unit) and mark.is_open:
+                units += 1
+                if self.buffer.arriving(piece):
+                    self._ledger.decide(mark, "used_late")
+                    claim.late_units += 1
+                else:
+                    self._ledger.decide(mark, "used_in_time")
+                    claim.in_time_units += 1
+            self.buffer.unmark(piece)
+        return units
 
     def _admit(self) -> None:
         """Give memory to the requests that wait for it, in order."""
@@ -230,11 +245,14 @@ class Server:
             claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known))
         for piece in own.resident:
             buffer.pin(piece)
-        for look in looks:
+        for span, look in zip(prompt.spans, looks, strict=True):
             for piece in joined(look.resident):
                 buffer.pin(piece)
                 claim.pinned.append(piece)
             claim.awaited += look.arriving
+            if look.is_marked:  # a push that began while the request waited for memory: from here on it is its own
+                self._settle_marks(claim, span)
+                claim.was_late(0)
             claim.recomputed += in_parts(prompt.parts, look.absent)
         self._makes_room_for = Traffic.DEMAND
         for gap in own.absent:

@@ -24,6 +24,7 @@ class TextAhead:
     ----------
     reserve : takes room for speculated blocks, or says no.
     arrived : called with each run that was computed.
+    freed : called when blocks that were held for a prefill are held no more.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class TextAhead:
         buffer: KvBuffer,
         gpu: Gpu,
         ledger: Ledger,
+        *,
         block_tokens: int,
         reserve: Callable[[list[Run], Unit], bool],
         arrived: Callable[[Run], None],
+        freed: Callable[[], None],
     ) -> None:
         self.known = RunSet()
         self._buffer = buffer
@@ -42,6 +45,7 @@ class TextAhead:
         self._block_tokens = block_tokens
         self._reserve = reserve
         self._arrived = arrived
+        self._freed = freed
         self._waiting: list[Job] = []
         self._computing: RunMap[GpuSequence] = RunMap()
 
@@ -125,3 +129,4 @@ class TextAhead:
             self._buffer.release(run)
         self._ledger.end(unit)
         self.compute()
+        self._freed()

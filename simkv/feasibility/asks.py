@@ -47,6 +47,7 @@ class Ask:
     written_tokens : [tokens] of new KV that is written through to a pool.
     kv_prefill_tokens, text_prefill_tokens : [tokens] that the server prefills when it fetches KV, or text.
     wait_s, prefill_s, decode_s : [s] until fetched KV is here, its own prefill and its answer, nobody in the way.
+    text_wait_s, text_prefill_s : [s] the first two where text is fetched.
     """
 
     server: str
@@ -66,6 +67,8 @@ class Ask:
     wait_s: float = 0.0
     prefill_s: float = 0.0
     decode_s: float = 0.0
+    text_wait_s: float = 0.0
+    text_prefill_s: float = 0.0
 
 
 Price = Callable[[Ask], None]

@@ -69,7 +69,7 @@ def serving_busy(setting: Setting, server: str, way: Way) -> Busy | None:
     batch = _largest_batch(setting, server)
     for ask in setting.asks_of(server):
         new = ask.kv_prefill_tokens if way == "kv" else ask.text_prefill_tokens
-        prefill_s = setting.prefill_s(server, new, ask.prompt_tokens - new) if way == "text" else ask.prefill_s
+        prefill_s = ask.prefill_s if way == "kv" else ask.text_prefill_s
         alone_s += prefill_s + ask.decode_s
         packed_s += min(prefill_s, _packed_s(setting, server, new, ask.prompt_tokens - new))
         packed_s += decode_s(setting.gpus[server], ask.prompt_tokens, ask.answer_tokens, batch)

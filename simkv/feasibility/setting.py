@@ -96,14 +96,19 @@ class Setting:
 
     def _price(self, ask: Ask) -> None:
         """Fill in the times of a turn, nobody in the way."""
-        new = ask.kv_prefill_tokens
+        new, text_new = ask.kv_prefill_tokens, ask.text_prefill_tokens
         ask.prefill_s = self.prefill_s(ask.server, new, ask.prompt_tokens - new)
+        ask.text_prefill_s = ask.prefill_s
+        if text_new != new:
+            ask.text_prefill_s = self.prefill_s(ask.server, text_new, ask.prompt_tokens - text_new)
         ask.decode_s = decode_s(self.gpus[ask.server], ask.prompt_tokens, ask.answer_tokens)
         source = self.scenario.servers[ask.server].source
-        if not ask.fetched_tokens or source is None:
+        if not ask.missing_tokens or source is None:
             return
         up, down = self.wire(ask.server, source), self.wire(source, ask.server)
-        ask.wait_s = up.delay_s + down.transfer_s(self.kv_bytes(ask.fetched_tokens)) + down.delay_s
+        delays_s = up.delay_s + down.delay_s
+        ask.text_wait_s = delays_s + down.transfer_s(self.text_bytes(ask.missing_tokens))
+        ask.wait_s = delays_s + down.transfer_s(self.kv_bytes(ask.fetched_tokens))
         if ask.computed_tokens:
             ask.wait_s += self.prefill_s(source, ask.computed_tokens, ask.computed_behind_tokens)
 

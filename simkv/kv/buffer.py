@@ -136,13 +136,16 @@ class KvBuffer:
         found = Survey([], [], [], 0, False)
         at, count = run
         end = at + count
-        for piece, entry in self._entries.overlapping(run):
-            start, length = piece
-            if start < at or start + length > end:
-                piece = Run(max(start, at), min(start + length, end) - max(start, at))
-                start, length = piece
+        for stored, entry in self._entries.overlapping(run):
+            start, length = stored
             if start > at:
                 found.absent.append(Run(at, start - at))
+                at = start
+            if at > start or start + length > end:  # it sticks out of `run`
+                length = min(start + length, end) - at
+                piece = Run(at, length)
+            else:
+                piece = stored
             if entry.arriving:
                 found.arriving.append(piece)
             else:
@@ -151,7 +154,7 @@ class KvBuffer:
                     found.idle_blocks += length
             if entry.mark is not None:
                 found.is_marked = True
-            at = start + length
+            at += length
         if at < end:
             found.absent.append(Run(at, end - at))
         return found
@@ -265,7 +268,9 @@ class KvBuffer:
         if held or self.pinned_blocks:
             raise InvariantError(f"{self.pinned_blocks} blocks are still in use or arriving: {held[:3]}")
         if blocks != self.used_blocks or blocks > self.capacity_blocks:
-            raise InvariantError(f"{blocks} blocks of {self.capacity_blocks} are stored, {self.used_blocks} are counted")
+            raise InvariantError(
+                f"{blocks} blocks of {self.capacity_blocks} are stored, {self.used_blocks} are counted"
+            )
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from simkv.predictors.question import PREDICTORS, History, Item, Outcome
+from simkv.predictors.question import LONGEST_CONTEXT, PREDICTORS, History, Item, Outcome
 
 
 @PREDICTORS.register("markov")
@@ -18,7 +18,7 @@ class Markov:
 
     Attributes
     ----------
-    order : how many moves make the context, >= 0.
+    order : how many moves make the context, 0 to 16.
 
     Source: Joseph and Grunwald, "Prefetching using Markov predictors", ISCA'97; the fall-back to shorter contexts is
     that of Vitter and Krishnan, JACM 43(5), 1996.
@@ -28,8 +28,8 @@ class Markov:
     _counts: dict[tuple[int, ...], dict[int, int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.order < 0:
-            raise ValueError(f"order must be at least 0, got {self.order}")
+        if not 0 <= self.order <= LONGEST_CONTEXT:
+            raise ValueError(f"order must be 0 to {LONGEST_CONTEXT}, got {self.order}")
 
     def predict(self, view: History) -> Mapping[Item, float]:
         """Return the relative frequencies after the longest known context."""

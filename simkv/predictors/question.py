@@ -15,6 +15,9 @@ from simkv.registry import Registry
 #: What a query may need: a chunk of the session's document, or the last run of a chain of blocks.
 Item = int | Run
 
+#: Most moves that an outcome carries along: a learner that wants a longer context would never find it again.
+LONGEST_CONTEXT = 16
+
 
 @dataclass(slots=True)
 class History:
@@ -42,7 +45,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a query turned out to ask: the move that it made, and the moves before it."""
+    """What a query turned out to ask: the move that it made, and the last moves before it (`LONGEST_CONTEXT`)."""
 
     session: int
     before: Sequence[int]

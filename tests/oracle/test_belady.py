@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -117,7 +118,7 @@ def test_a_larger_buffer_holds_all_that_a_smaller_one_holds(policy: str, seed: i
     """The inclusion property of stack algorithms, after every access."""
     trace = random_trace(400, 40, seed)
     replays = [Replay(policy, capacity, trace).contents for capacity in (2, 5, 6, 13)]
-    for smaller, larger in zip(replays, replays[1:], strict=False):
+    for smaller, larger in pairwise(replays):
         assert all(a <= b for a, b in zip(smaller, larger, strict=True))
 
 

@@ -226,20 +226,33 @@ def test_check_resolved_prints_a_scenario_that_checks(here: Path, capsys: pytest
 
 
 def test_check_prints_the_figures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line a figure; warnings are marked."""
+    """One item a figure; warnings are marked; as JSON, each with its number."""
+    from simkv import feasibility
 
-    @dataclass
-    class Figure:
-        text: str
-        warning: bool
-
-    feasibility = ModuleType("simkv.feasibility")
-    feasibility.figures = lambda scenario: [Figure("load 0.3", False), Figure("overload", True)]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "simkv.feasibility", feasibility)
+    told = [
+        feasibility.Figure("offered load", "slice", 0.3, "", "load 0.3"),
+        feasibility.Figure("offered load", "uplink", None, "", "overload " * 20, warning=True),
+    ]
+    monkeypatch.setattr(feasibility, "figures", lambda scenario: told)
     assert cli.main(["check", STORY]) == cli.DONE
-    assert capsys.readouterr().out == "three-turns: valid; 2 arms, 1 replications\nload 0.3\nwarning: overload\n"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["three-turns: valid; 2 arms, 1 replication", "  load 0.3"]
+    assert lines[2].startswith("  warning: overload overload")
+    assert lines[3].startswith("      overload")
+    assert max(map(len, lines)) <= 110
     assert cli.main(["check", STORY, "--json"]) == cli.DONE
-    assert json.loads(capsys.readouterr().out)[1] == {"text": "overload", "warning": True}
+    found = json.loads(capsys.readouterr().out)
+    assert (found["scenario"], len(found["figures"])) == ("three-turns", 2)
+    first = {"name": "offered load", "of": "slice", "value": 0.3, "unit": "", "text": "load 0.3", "warning": False}
+    assert found["figures"][0] == first
+
+
+def test_check_builds_every_arm(capsys: pytest.CaptureFixture[str]) -> None:
+    """A scenario is valid only if each of its arms can be built."""
+    assert cli.main(["check", STORY, "--set", "servers.sender.buffers.hbm.size=1 KiB"]) == cli.INVALID
+    said = capsys.readouterr()
+    assert said.err.startswith("error: servers.sender.buffers.hbm.size: arm 'none': want room for at least one block")
+    assert said.out == ""
 
 
 def test_check_tells_traces_series_profiles_and_models(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,7 +125,7 @@ def test_a_span_stops_at_the_ridge() -> None:
 
 def test_a_search_among_a_billion_steps_is_not_a_walk() -> None:
     """The closed form lands beside the answer even where a step's growth vanishes beside its length."""
-    slow = RooflineStepTime(TOY, flop_per_s=1e30, memory_bytes_per_s=1e15, overhead_s=1.0)
+    slow = RooflineStepTime(TOY, flop_per_s=1e30, memory_bytes_per_s=1e25, overhead_s=1.0)
     begin = time.process_time()
     steps, duration_s = slow.span(1, 0, 10**9, 123_456_789.5)
     assert steps == 123_456_790

@@ -46,7 +46,7 @@ class PrefetchView:
     Attributes
     ----------
     now_s : [s] the time at the source.
-    asked : the items asked so far in the session, newest last; empty if the last query asked for none.
+    asked : the items asked so far in the session, newest last.
     chunks : number of chunks of the session's document; 0 when the session names block runs.
     probabilities : returns {item: P(the next query needs it | history)} from the scenario's predictor.
     held : whether the source believes that the receiver holds an item (its directory, semantics C2).

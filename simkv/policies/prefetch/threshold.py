@@ -31,4 +31,4 @@ class Threshold:
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return the items above the threshold; ties in probability go by item."""
         likely = [(-p, item) for item, p in view.probabilities().items() if p > self.threshold]
-        return [Prefetch(item, self.kind) for _, item in sorted(likely, key=lambda pair: (pair[0], str(pair[1])))]
+        return [Prefetch(item, self.kind) for _, item in sorted(likely)]

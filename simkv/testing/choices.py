@@ -1,0 +1,49 @@
+"""What is promised of routing and acquisition policies: a server that there is, a plan that can be followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simkv.policies.acquisition import AcquisitionView, Plan
+from simkv.policies.routing import VisibleRequest
+from simkv.rng import stream
+from simkv.testing.subject import Subject
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What a routing policy sees of a server."""
+
+    name: str
+    sessions: int
+    requests: int
+
+
+def routing_answers(subject: Subject) -> str:
+    """Send turns of sessions, new and at home, to farms of all sizes; return all choices."""
+    draws, said = stream(7, "routing"), []
+    for count in (1, 2, 3, 8):
+        policy = subject.make()
+        for case in range(60):
+            servers = [_Server(f"s-{index}", draws.randrange(5), draws.randrange(5)) for index in range(count)]
+            home = None if case % 3 == 0 else draws.randrange(count)
+            choice = policy.choose(VisibleRequest(draws.randrange(9), case, 100 * case, home), servers)
+            known = type(choice) is int and 0 <= choice < count
+            subject.want(known, f"it chooses {choice!r} of {count} servers; want an index")
+            said.append(str(choice))
+    return "\n".join(said)
+
+
+def acquisition_answers(subject: Subject) -> str:
+    """Ask how to get from nothing to a lot of KV; return all plans."""
+    draws, said = stream(8, "acquisition"), []
+    policy = subject.make()
+    for case in range(60):
+        tokens = draws.choice([0, 1, 100, 10_000])
+        view = AcquisitionView(float(case), tokens, tokens * draws.choice([16, 4096, 131_072]), tokens * 4)
+        plan = policy.decide(view)
+        subject.want(isinstance(plan, Plan), f"it decides {plan!r}; want a Plan")
+        honest = subject.is_oracle or plan is not Plan.ASSUME
+        subject.want(honest, "it assumes that KV is simply there: only oracles may")
+        said.append(plan.value)
+    return "\n".join(said)
