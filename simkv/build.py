@@ -45,7 +45,12 @@ DEFAULT_BLEND_SHARE = 0.15  # CacheBlend (Yao et al., EuroSys'25) recomputes abo
 
 @dataclass(slots=True)
 class World:
-    """The live objects of one run."""
+    """The live objects of one run.
+
+    Attributes
+    ----------
+    notes : returns facts worth printing; asked when the run is over, for a stream is counted as it is read.
+    """
 
     env: Environment
     serving: Serving
@@ -55,7 +60,7 @@ class World:
     gpus: dict[str, Gpu]
     ledger: Ledger
     recorder: Recorder
-    notes: dict[str, object]
+    notes: Callable[[], dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +99,8 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     routing = ROUTING.create(scenario.policies.routing.name, scenario.policies.routing.params)
     serving = Serving(env, servers, routing, recorder)
     arrivals.begin(env, serving)
-    notes = _notes(scenario, traffic, maker)
     links = {link.name: link for link in topology.links}
-    return World(env, serving, servers, sources, links, maker.gpus, ledger, recorder, notes)
+    return World(env, serving, servers, sources, links, maker.gpus, ledger, recorder, lambda: _notes(scenario, traffic, maker))
 
 
 def read_traffic(scenario: Scenario, replication: int, seed: int) -> Traffic:
@@ -334,19 +338,19 @@ def _check_fits(scenario: Scenario, header: TraceHeader) -> None:
 
 
 def _notes(scenario: Scenario, traffic: Traffic, maker: _Maker) -> dict[str, object]:
-    """Return facts worth printing beside the results."""
-    profiles = {
-        name: PROFILES.get(spec.gpu.name).label  # type: ignore[attr-defined]
-        for name, spec in scenario.servers.items()
-        if spec.gpu is not None
-    }
+    """Return facts worth printing beside the results, in words."""
     exact = traffic.header.layout != "independent"
-    return {
-        "profiles": profiles,
+    block_tokens = traffic.header.block_tokens
+    room = ", ".join(
+        f"{name} {spec.buffers['hbm'].size_bytes // maker.block_bytes * block_tokens:,} tokens"
+        for name, spec in scenario.servers.items()
+    )
+    facts = {
         "quality": "equal by construction (exact prefix reuse, no codec)" if exact else "not modelled",
-        "kv_bytes_per_token": maker.shape.kv_bytes_per_token,
-        "capacity_blocks": {
-            name: spec.buffers["hbm"].size_bytes // maker.block_bytes for name, spec in scenario.servers.items()
-        },
-        **traffic.notes(),
+        "KV": f"{maker.shape.kv_bytes_per_token:,} bytes a token, blocks of {block_tokens} tokens; room for {room}",
     }
+    counts = traffic.notes()
+    if counts:
+        told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+        facts["trace"] = f"the file gives {told}"
+    return dict(facts)

@@ -243,6 +243,11 @@ class Server:
             return False
         if known := prompt.own_known_tokens // self._block_tokens:
             claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known))
+        self._take(claim, looks, own)
+        return True
+
+    def _take(self, claim: Claim, looks: list[Survey], own: Survey) -> None:
+        prompt, buffer = claim.prompt, self.buffer
         for piece in own.resident:
             buffer.pin(piece)
         for span, look in zip(prompt.spans, looks, strict=True):
@@ -259,7 +264,6 @@ class Server:
             buffer.reserve(gap, pin=True)
         for _, gap in claim.recomputed:
             buffer.reserve(gap)
-        return True
 
     def _acquire(self, claim: Claim) -> None:
         """Decide how what is missing gets here, tell the source, and wait if there is something to wait for."""

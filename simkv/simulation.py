@@ -56,7 +56,7 @@ def _result(world: World, arm: str, replication: int, horizon_s: float | None) -
             for name, gpu in world.gpus.items()
         },
         end_s=end_s,
-        notes=world.notes,
+        notes=world.notes(),
     )
 
 

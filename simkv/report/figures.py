@@ -106,6 +106,7 @@ def where_bytes_went(comparison: Comparison) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
         axes.set_xlabel("wire bytes a replication, summed over links")
         axes.set_title(f"{comparison.scenario.name}: where the bytes went", loc="left")
+        axes.margins(x=0.06)  # the longest bar ends inside the frame
         if left.any():
             figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
