@@ -92,7 +92,7 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     arrivals = _arrivals(scenario, traffic, content, replication, seed)
     foresee = lru_cache(maxsize=1)(arrivals.accesses)
     topology = _topology(scenario, env, recorder, replication, seed)
-    maker = _Maker(scenario, env, ledger, topology, traffic.header, foresee)
+    maker = _Maker(scenario, env, ledger, topology, header=traffic.header, content=content, foresee=foresee)
     sources = {name: maker.source(name) for name in scenario.servers if name in maker.source_names}
     serving_names = [name for name in scenario.servers if name not in sources]
     servers = [server for name in serving_names for server in maker.servers(name, sources)]
@@ -100,7 +100,10 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     serving = Serving(env, servers, routing, recorder)
     arrivals.begin(env, serving)
     links = {link.name: link for link in topology.links}
-    return World(env, serving, servers, sources, links, maker.gpus, ledger, recorder, lambda: _notes(scenario, traffic, maker))
+    return World(
+        *(env, serving, servers, sources, links, maker.gpus, ledger, recorder),
+        notes=lambda: _notes(scenario, traffic, maker),
+    )
 
 
 def read_traffic(scenario: Scenario, replication: int, seed: int) -> Traffic:
@@ -201,7 +204,9 @@ class _Maker:
         env: Environment,
         ledger: Ledger,
         topology: Topology,
+        *,
         header: TraceHeader,
+        content: Content,
         foresee: Callable[[], list[tuple[Run, ...]]],
     ) -> None:
         self.scenario = scenario
@@ -214,6 +219,7 @@ class _Maker:
         self._ledger = ledger
         self._topology = topology
         self._header = header
+        self._content = content
         self._foresee = foresee
 
     def servers(self, name: str, sources: dict[str, Source]) -> list[Server]:
@@ -269,6 +275,7 @@ class _Maker:
             text_bytes_per_token=self.scenario.run.text_bytes_per_token,
             control_bytes=self.scenario.run.control_message_bytes,
             sends_text_along=self.blend_share > 0,
+            existing=self._content.existing,
         )
 
     def _gpu(self, instance: str, spec: ServerSpec) -> Gpu:

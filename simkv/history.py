@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simkv.kv.block import Run, joined
+from simkv.kv.block import Run
 from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, Prompt
 from simkv.predictors.question import History, Item, Outcome
 
@@ -76,19 +76,10 @@ class Remembered:
         return self._chains[move][-1].run if 0 <= move < len(self._chains) else None
 
     def parts_of(self, item: Item) -> tuple[Part, ...]:
-        """Return all that an item needs to be usable, in prompt order, itself last."""
+        """Return all that an item needs to be usable, in prompt order, itself last; empty for an unknown chain."""
         if isinstance(item, Run):
-            return self._chain_to(item) or (Part(item, 0, item),)
+            return next((chain for chain in self._chains if chain[-1].run == item), ())
         return self._conversation.chain(item)
-
-    def spans_of(self, item: Item) -> tuple[Run, ...]:
-        """Return the blocks of `parts_of(item)` in as few runs as possible."""
-        if isinstance(item, Run) and not self._chain_to(item):
-            return (item,)
-        return joined(part.run for part in self.parts_of(item))
-
-    def _chain_to(self, leaf: Run) -> tuple[Part, ...]:
-        return next((chain for chain in self._chains if chain[-1].run == leaf), ())
 
     def _chunk_move(self, item: Item) -> int:
         last = self.asked[-1] if self.asked else -1

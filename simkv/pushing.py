@@ -6,7 +6,7 @@ Keeps what the source knows: a directory of what each receiver holds, nearly rig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from simkv.history import Remembered
@@ -15,7 +15,7 @@ from simkv.kv.block import Run, joined
 from simkv.kv.prefix import Conversation, Part, in_parts
 from simkv.kv.runmap import RunMap, RunSet
 from simkv.policies.acquisition.question import Plan
-from simkv.policies.prefetch.question import Kind, PrefetchPolicy, PrefetchView
+from simkv.policies.prefetch.question import Foresight, Kind, PrefetchPolicy, PrefetchView
 from simkv.predictors.question import Item, Predictor
 
 
@@ -101,14 +101,15 @@ class Pusher:
         unwanted = dict(self._jobs.get(query.conversation.key, ()))
         pushes: list[Push] = []
         planned = RunSet()
-        for item, kind in self._prefetch.decide(self._view(query, remembered, held)):
-            for span in remembered.spans_of(item):
+        knowledge = _Knowledge(remembered, query.foresight)
+        for item, kind in self._prefetch.decide(self._view(knowledge, held)):
+            chain = knowledge.parts_of(item)
+            for span in spans(chain):
                 for _, job in outstanding.overlapping(span) if unwanted else ():
                     unwanted.pop(job, None)
                 for lacking in held.gaps(span):
                     new = [gap for idle in outstanding.gaps(lacking) for gap in planned.gaps(idle)]
                     planned.add(lacking)
-                    chain = remembered.parts_of(item) if new else ()
                     pushes += [Push(gap, chain[: index + 1], kind) for index, gap in in_parts(chain, new)]
         return pushes, list(unwanted)
 
@@ -131,22 +132,42 @@ class Pusher:
             self._predictor.observe(outcome)
         return remembered
 
-    def _view(self, query: Query, remembered: Remembered, held: RunSet) -> PrefetchView:
-        foresight = query.foresight
-
-        def next_items() -> list[Item]:
-            return foresight.next_items(1)
-
-        history = remembered.view(next_items if self._predictor_sees_future else None)
+    def _view(self, knowledge: _Knowledge, held: RunSet) -> PrefetchView:
+        next_items = knowledge.next_items if self._predictor_sees_future else None
+        history = knowledge.remembered.view(next_items)
         return PrefetchView(
             now_s=self._now(),
-            asked=remembered.asked,
+            asked=history.asked,
             chunks=history.chunks,
             probabilities=lambda: self._predictor.predict(history),
-            held=lambda item: all(held.covers(span) for span in remembered.spans_of(item)),
-            item_bytes=lambda item: remembered.parts_of(item)[-1].run.count * self._block_bytes,
-            foresight=foresight if self._prefetch_sees_future else None,
+            held=lambda item: all(held.covers(span) for span in spans(knowledge.parts_of(item))),
+            item_bytes=lambda item: knowledge.parts_of(item)[-1].run.count * self._block_bytes,
+            foresight=knowledge if self._prefetch_sees_future else None,
         )
+
+
+class _Knowledge:
+    """What items mean: by what is remembered, and for oracles by what will be asked."""
+
+    __slots__ = ("_foresight", "_future", "remembered")
+
+    def __init__(self, remembered: Remembered, foresight: Foresight) -> None:
+        self.remembered = remembered
+        self._foresight = foresight
+        self._future: Mapping[Item, tuple[Part, ...]] = {}
+
+    def next_parts(self, count: int) -> Mapping[Item, tuple[Part, ...]]:
+        """Return what the next turns will ask for, and keep it in mind."""
+        self._future = self._foresight.next_parts(count)
+        return self._future
+
+    def next_items(self) -> list[Item]:
+        """Return the items of the next turn."""
+        return list(self.next_parts(1))
+
+    def parts_of(self, item: Item) -> tuple[Part, ...]:
+        """Return all that an item needs to be usable, itself last."""
+        return self._future.get(item) or self.remembered.parts_of(item)
 
 
 def spans(chain: tuple[Part, ...]) -> tuple[Run, ...]:

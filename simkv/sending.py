@@ -18,13 +18,13 @@ from simkv.errors import InputError
 from simkv.jobs import Job, Query, Receiver
 from simkv.kv.block import Run, joined
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, Part, in_parts, tokens_in
+from simkv.kv.prefix import Conversation, in_parts, tokens_in
 from simkv.kv.runmap import RunMap
 from simkv.ledger import Ledger
 from simkv.network.link import Link, Traffic
 from simkv.policies.acquisition.question import Plan
 from simkv.policies.prefetch.question import Kind
-from simkv.pushing import Pusher, spans
+from simkv.pushing import Push, Pusher, spans
 
 
 class Source:
@@ -38,6 +38,7 @@ class Source:
     block_tokens : [tokens] a block.
     text_bytes_per_token : [bytes] of text a token.
     control_bytes : [bytes] of payload in a control message.
+    existing : returns the blocks of a run whose tokens exist by now (semantics B1).
     sends_text_along : receivers need the text of a chunk beside its KV, to blend it (semantics B3).
     """
 
@@ -54,6 +55,7 @@ class Source:
         text_bytes_per_token: int,
         control_bytes: int,
         sends_text_along: bool,
+        existing: Callable[[Run], list[Run]],
     ) -> None:
         self.env = env
         self.name = name
@@ -65,6 +67,7 @@ class Source:
         self._text_bytes_per_token = text_bytes_per_token
         self._control_bytes = control_bytes
         self._sends_text_along = sends_text_along
+        self._existing = existing
         self._links: dict[Receiver, Link] = {}
         self._outstanding: dict[Receiver, RunMap[Job]] = {}
         self._computing: RunMap[Job] = RunMap()
@@ -92,11 +95,8 @@ class Source:
             self._serve_computed(query)
         if self._pusher is not None:
             pushes, unwanted = self._pusher.consider(query, self._outstanding[query.receiver])
-            for blocks, chain, kind in pushes:
-                if self.gpu is not None or kind == "text":
-                    self._push(query, blocks, chain, kind)
-                elif ready := self.buffer.leading(blocks):  # a pool pushes the front of what it has
-                    self._push(query, Run(blocks.start, ready), (), kind)
+            for push in pushes:
+                self._push(query, push)
             for job in unwanted:
                 self.cancel(job, "cancelled")
 
@@ -161,9 +161,18 @@ class Source:
                 query.receiver, Traffic.DEMAND, lambda: query.receiver.unavailable(query.conversation, unavailable)
             )
 
-    def _push(self, query: Query, blocks: Run, chain: tuple[Part, ...], kind: Kind) -> None:
-        unit = self._ledger.open(query.conversation.key, blocks.count)
-        self._begin(Job(query, [blocks], chain, kind, unit))
+    def _push(self, query: Query, push: Push) -> None:
+        """Begin to move what can be moved: a pool sends KV that it has, and text that exists (semantics B1)."""
+        blocks, chain, kind = push
+        ready = [blocks]
+        if self.gpu is None and kind == "kv":
+            ready, chain = [Run(blocks.start, self.buffer.leading(blocks))], ()
+        elif self.gpu is None:
+            ready = self._existing(blocks)
+        for run in ready:
+            if run.count:
+                unit = self._ledger.open(query.conversation.key, run.count)
+                self._begin(Job(query, [run], chain, kind, unit))
 
     def _promote_outstanding(self, query: Query, run: Run, kind: Kind) -> list[Run]:
         """Promote what is under way; return the parts of `run` that are not."""

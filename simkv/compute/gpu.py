@@ -290,7 +290,7 @@ class Gpu:
             self._arm(leap, leap.most_steps, leap.most_s)
 
     def _arm(self, leap: Leap, steps: int, duration_s: float) -> None:
-        """Wake at the end of step `steps` of the leap; an earlier arming becomes stale."""
+        """Wake at the end of step `steps` of the leap, unless it ends before."""
         leap.armed = steps
         call_at(self._env, leap.start_s + duration_s, Order.STEP_END, lambda: self._reach(leap, steps, duration_s))
 
@@ -307,7 +307,7 @@ class Gpu:
             self._arm(leap, steps, duration_s)
 
     def _reach(self, leap: Leap, steps: int, duration_s: float) -> None:
-        if leap is not self._leap or steps != leap.armed:
+        if leap is not self._leap:  # it was cut before this boundary
             return
         if leap.cut or steps == leap.most_steps:
             self._end_demand(steps, duration_s)

@@ -151,6 +151,10 @@ class Content:
         pieces.sort()
         return pieces
 
+    def existing(self, run: Run) -> list[Run]:
+        """Return the blocks of a run that some prompt has named by now."""
+        return [piece for whole, _ in self._seen.overlapping(run) if (piece := overlap(whole, run)) is not None]
+
     def placed(self, session: Session, draw: int, run: Run) -> list[Run]:
         """Return where the ids of a block-run session stand in this run's id space."""
         if self._is_global:
@@ -226,19 +230,24 @@ class Conversation:
             return prompt
         return self._block_run_prompt(turn_index)
 
-    def items_of(self, turn_index: int) -> list[int | Run]:
-        """Return what a turn asks for, for oracles: chunks, or the placed runs of its chain."""
+    def future_parts(self, turn_index: int) -> dict[int | Run, tuple[Part, ...]]:
+        """Return what a later turn will ask for, for oracles: each item with all that it needs, itself last.
+
+        Items are chunks, or the last run of the turn's chain; what of a chain does not exist yet is among its parts.
+        """
         turn = self.session.turns[turn_index]
         if self._chunks:
-            return list(turn.chunks)
-        return [run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named)]
+            return {chunk: self.chain(chunk) for chunk in turn.chunks}
+        chain = joined(run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named))
+        parts = tuple(Part(run, run.count * self._content.block_tokens, run) for run in chain)
+        return {parts[-1].run: parts} if parts else {}
 
     def accesses(self) -> list[tuple[Run, ...]]:
         """Return the shareable blocks that each turn uses, for oracles that need the recorded order."""
         loaded, found = 0, []
         for index, turn in enumerate(self.session.turns):
             if not self._chunks:
-                found.append(tuple(run for run in self.items_of(index) if isinstance(run, Run)))
+                found.append(tuple(part.run for parts in self.future_parts(index).values() for part in parts))
             elif self.is_chained:
                 loaded = max([loaded, *(chunk + 1 for chunk in turn.chunks)])
                 found.append(tuple(part.run for part in self._chunks[:loaded]))

@@ -24,7 +24,7 @@ def predictor_answers(subject: Subject) -> str:
     for conversation in _conversations(subject.needs_chunks):
         memory = Remembered(conversation)
         for turn in range(len(conversation.session.turns)):
-            future = conversation.items_of(turn)
+            future = list(conversation.future_parts(turn))
             view = memory.view(_always(future) if subject.is_oracle else None)
             seen = (list(view.asked), list(view.moves))
             answer = predictor.predict(view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from simkv.kv.block import Run
+from simkv.kv.prefix import Part
 from simkv.policies.prefetch import Prefetch, PrefetchView
 from simkv.predictors import Item
 from simkv.rng import stream
@@ -19,9 +20,9 @@ class _Future:
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
 
-    def next_items(self, count: int) -> list[Item]:
-        """Return the items of the next turns."""
-        return list(self._items[:count])
+    def next_parts(self, count: int) -> dict[Item, tuple[Part, ...]]:
+        """Return the items of the next turns; what they need is nothing that a policy may care for."""
+        return dict.fromkeys(self._items[:count], ())
 
 
 def prefetch_answers(subject: Subject) -> str:

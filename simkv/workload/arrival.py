@@ -16,10 +16,13 @@ from simpy import Environment, Event
 from simkv.clock import Order, call_at
 from simkv.errors import InputError
 from simkv.kv.block import Run
-from simkv.kv.prefix import Content, Conversation
+from simkv.kv.prefix import Content, Conversation, Part
 from simkv.request import Session
 from simkv.rng import stream
 from simkv.serving import Serving
+
+#: What later turns will ask for: each item with all that it needs, itself last.
+Future = dict[int | Run, tuple[Part, ...]]
 
 MOST_AHEAD = 64  # requests of an open loop that an oracle may look ahead; bounds memory
 
@@ -81,10 +84,19 @@ class _SessionForesight:
         self._conversation = conversation
         self._turn = turn
 
-    def next_items(self, count: int) -> list[int | Run]:
+    def next_parts(self, count: int) -> Future:
         """Return the items of the next turns of the session."""
         last = min(self._turn + count, len(self._conversation.session.turns) - 1)
-        return [item for turn in range(self._turn + 1, last + 1) for item in self._conversation.items_of(turn)]
+        return _merged(self._conversation.future_parts(turn) for turn in range(self._turn + 1, last + 1))
+
+
+def _merged(futures: Iterable[Future]) -> Future:
+    """Return what several turns will ask for, soonest first."""
+    merged: Future = {}
+    for future in futures:
+        for item, parts in future.items():
+            merged.setdefault(item, parts)
+    return merged
 
 
 class ClosedLoop:
@@ -141,7 +153,7 @@ class _Coming(NamedTuple):
 
     conversation: Conversation
     at_s: float
-    items: list[int | Run]
+    future: Future
 
 
 class OpenLoop:
@@ -174,11 +186,11 @@ class OpenLoop:
         """Start the process that lets requests in."""
         env.process(self._let_in(env, serving))
 
-    def next_items(self, count: int) -> list[int | Run]:
+    def next_parts(self, count: int) -> Future:
         """Return the items of the next requests in recorded order; for oracles."""
         if count > MOST_AHEAD:
             raise InputError(f"an oracle may look {MOST_AHEAD} requests ahead in an open loop, got {count}")
-        return [item for coming in islice(self._ahead, count) for item in coming.items]
+        return _merged(coming.future for coming in islice(self._ahead, count))
 
     def _let_in(self, env: Environment, serving: Serving) -> Generator[Event, object, None]:
         coming = self._jittered()
@@ -215,4 +227,4 @@ class OpenLoop:
         )
         for offset, (session, jitter_s) in enumerate(zip(tick, jitters, strict=True)):
             conversation = Conversation(session, first + offset, self._content)
-            yield _Coming(conversation, (session.start_s or 0.0) + jitter_s, conversation.items_of(0))
+            yield _Coming(conversation, (session.start_s or 0.0) + jitter_s, conversation.future_parts(0))

@@ -51,13 +51,13 @@ def test_a_late_chunk_is_promoted_one_way_delay_after_it_is_asked_for() -> None:
     result = play("three_turns_late", "sequential")
     assert result.requests["arrival_s"][1] == pytest.approx(6.7, **EXACT)
     assert result.requests["first_token_s"][1] == pytest.approx(8.7, **EXACT)
-    rows = list(zip(*(result.transfers[c] for c in ("class", "start_s", "end_s", "wire_bytes", "outcome")), strict=True))
-    speculative, demand = rows[1], rows[2]
+    columns = (result.transfers[name] for name in ("class", "start_s", "end_s", "wire_bytes", "outcome"))
+    _, speculative, demand = list(zip(*columns, strict=True))[:3]
     chunk_bytes = 20 * 36_864
-    assert speculative[0] == "speculative" and speculative[4] == "promoted"
+    assert (speculative[0], speculative[4]) == ("speculative", "promoted")
     assert speculative[2] == pytest.approx(6.8, **EXACT)  # the promotion reaches the sender
     assert speculative[3] == chunk_bytes * 17 // 30
-    assert demand[0] == "demand" and demand[3] == chunk_bytes - speculative[3]
+    assert (demand[0], demand[3]) == ("demand", chunk_bytes - speculative[3])
     assert result.speculative_bytes["used_late"] >= speculative[3]
     assert result.requests["late_units"] == [0, 1, 1]
 

@@ -135,10 +135,12 @@ def test_laws_hold_in_random_scenarios(chosen: dict[str, object], arm: int) -> N
     result = run(scenario, name)  # its own checks of bytes, GPU-seconds and blocks are on
     requests = result.requests
     assert set(requests["status"]) <= {"finished", "rejected"}
-    for row in zip(*(requests[c] for c in ("status", "arrival_s", "scheduled_s", "first_token_s", "last_token_s"))):
+    times = ("status", "arrival_s", "scheduled_s", "first_token_s", "last_token_s")
+    for row in zip(*(requests[name] for name in times), strict=True):
         if row[0] == "finished":
             assert row[1] <= row[2] <= row[3] <= row[4]
-    for needed, in_time, late in zip(*(requests[c] for c in ("needed_units", "in_time_units", "late_units"))):
+    units = ("needed_units", "in_time_units", "late_units")
+    for needed, in_time, late in zip(*(requests[name] for name in units), strict=True):
         assert 0 <= in_time + late <= needed
     assert set(result.speculative_bytes) == set(OUTCOMES)
     if name in ("text", "none", "perfect-residency"):

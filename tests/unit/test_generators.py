@@ -125,7 +125,11 @@ def test_triggers_keep_the_rate_of_requests() -> None:
 
 def test_another_probability_leaves_triggers_where_they_were() -> None:
     first, second = (
-        [s.start_s for s in IndependentTrigger(p=p, horizon_s=500).sessions(seed=1) if s.session_id.startswith("trigger")]
+        [
+            session.start_s
+            for session in IndependentTrigger(p=p, horizon_s=500).sessions(seed=1)
+            if session.session_id.startswith("trigger")
+        ]
         for p in (0.2, 0.9)
     )
     assert first == second

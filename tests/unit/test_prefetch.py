@@ -8,6 +8,7 @@ import pytest
 
 from simkv.errors import InputError
 from simkv.kv.block import Run
+from simkv.kv.prefix import Part
 from simkv.policies.prefetch import PREFETCH, Prefetch, PrefetchView
 from simkv.predictors import Item
 
@@ -18,9 +19,9 @@ class Recorded:
     def __init__(self, *items: Item) -> None:
         self._items = items
 
-    def next_items(self, count: int) -> list[Item]:
+    def next_parts(self, count: int) -> dict[Item, tuple[Part, ...]]:
         """Return the items of the next turns."""
-        return list(self._items[:count])
+        return dict.fromkeys(self._items[:count], ())
 
 
 def view(

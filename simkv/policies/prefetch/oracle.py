@@ -35,4 +35,4 @@ class Oracle:
         """Return what will be asked, soonest first."""
         if view.foresight is None:
             raise ValueError("the oracle was asked without the future")
-        return [Prefetch(item, self.kind) for item in dict.fromkeys(view.foresight.next_items(self.ahead))]
+        return [Prefetch(item, self.kind) for item in view.foresight.next_parts(self.ahead)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from simkv.kv.prefix import Part
 from simkv.predictors.question import Item
 from simkv.registry import Registry
 
@@ -32,8 +33,8 @@ class Prefetch(NamedTuple):
 class Foresight(Protocol):
     """What only oracles may ask."""
 
-    def next_items(self, count: int) -> list[Item]:
-        """Return the items of the next `count` turns of this session.
+    def next_parts(self, count: int) -> Mapping[Item, tuple[Part, ...]]:
+        """Return the items of the next `count` turns of this session, soonest first, each with all that it needs.
 
         In recorded order of arrival where the trace has no session identity.
         """
