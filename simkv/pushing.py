@@ -110,7 +110,8 @@ class Pusher:
                 for lacking in held.gaps(span):
                     new = [gap for idle in outstanding.gaps(lacking) for gap in planned.gaps(idle)]
                     planned.add(lacking)
-                    pushes += [Push(gap, chain[: index + 1], kind) for index, gap in in_parts(chain, new)]
+                    if new:
+                        pushes += [Push(gap, chain[: index + 1], kind) for index, gap in in_parts(chain, new)]
         return pushes, list(unwanted)
 
     def _update_directory(self, query: Query) -> RunSet:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from simkv.build import World, build
 from simkv.errors import InvariantError
@@ -27,13 +30,25 @@ def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = N
     """
     world = build(scenario.for_arm(arm), replication, scenario.seed if seed is None else seed)
     horizon_s = scenario.run.horizon_s
-    world.env.run(until=horizon_s)
+    with _rare_collections():
+        world.env.run(until=horizon_s)
     for link in world.links.values():
         link.settle()
     world.ledger.settle()
     result = _result(world, arm, replication, horizon_s)
     _check(world, result)
     return result
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let Python look for cyclic garbage seldom: a run makes little of it, and keeps its records to the end."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def _result(world: World, arm: str, replication: int, horizon_s: float | None) -> RunResult:

@@ -328,8 +328,9 @@ class KvBuffer:
     def _evict_from_end(self, victim: Run, need: int) -> int:
         """Evict up to `need` blocks from the end of `victim`, passing over what is in use; return how many went."""
         evicted = 0
-        for whole, entry in reversed(self._offered(victim)):
-            start, end = max(whole.start, victim.start), min(whole.end, victim.end)
+        first, last = victim[0], victim[0] + victim[1]
+        for (stored, length), entry in reversed(self._offered(victim)):
+            start, end = max(stored, first), min(stored + length, last)
             if entry.pins:
                 for piece, part in self._isolate(Run(start, end - start)):
                     self._eviction.removed(piece)
@@ -337,7 +338,7 @@ class KvBuffer:
                 continue
             count = min(need - evicted, end - start)
             piece = Run(end - count, count)
-            if end < whole.end:
+            if end < stored + length:
                 self._isolate(piece)
             self._entries.take(piece)
             self.used_blocks -= count

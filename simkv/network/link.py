@@ -307,8 +307,10 @@ class Link:
 
     def _reconsider(self, t_s: float) -> None:
         """Send the first busy band that may be sent, and arm the wake-up if anything about it changed."""
-        first = self._frozen_from if self._is_draining else 0
-        index = next((i for i in range(first, len(self._bands)) if self._bands[i]), None)
+        bands = self._bands
+        index: int | None = self._frozen_from if self._is_draining else 0
+        while index is not None and not bands[index].members:
+            index = index + 1 if index + 1 < len(bands) else None
         if index != self._serving:
             self._switch(index, t_s)
         if self._rearm:

@@ -63,20 +63,20 @@ class Band(Generic[M]):
     2.0
     """
 
-    __slots__ = ("_capacity", "_clock", "_heap", "_members", "_numbers", "_weight", "_weight_error", "time_s")
+    __slots__ = ("_capacity", "_clock", "_heap", "_numbers", "_weight", "_weight_error", "members", "time_s")
 
     def __init__(self, capacity: Capacity, numbers: Iterator[int] | None = None) -> None:
         self._capacity = capacity
         self._numbers = count() if numbers is None else numbers
         self._heap: list[tuple[float, int, M]] = []
-        self._members = 0
+        self.members = 0
         self._clock = 0.0
         self._weight = 0.0
         self._weight_error = 0.0
         self.time_s = 0.0
 
     def __len__(self) -> int:
-        return self._members
+        return self.members
 
     @property
     def total_weight(self) -> float:
@@ -95,7 +95,7 @@ class Band(Generic[M]):
 
     def add(self, member: M, bits: float) -> None:
         """Let `member` in, with `bits` to send."""
-        self._members += 1
+        self.members += 1
         self._add_weight(member._weight)
         self._push(member, self._clock + bits / member._weight)
 
@@ -152,7 +152,7 @@ class Band(Generic[M]):
     def clear(self) -> None:
         """Take everybody out."""
         self._heap.clear()
-        self._members = 0
+        self.members = 0
         self._clock = self._weight = self._weight_error = 0.0
 
     def _clock_at(self, t_s: float) -> float:
@@ -171,14 +171,14 @@ class Band(Generic[M]):
         member._entry = number = next(self._numbers)
         member._finish_tag = finish_tag
         heappush(self._heap, (finish_tag, number, member))
-        if len(self._heap) > 2 * self._members + 64:  # mostly stale: memory follows the members, not the past
+        if len(self._heap) > 2 * self.members + 64:  # mostly stale: memory follows the members, not the past
             self._heap = [item for item in self._heap if item[1] == item[2]._entry]
             heapify(self._heap)
 
     def _forget(self, member: M) -> None:
         member._entry = -1
-        self._members -= 1
-        if self._members:
+        self.members -= 1
+        if self.members:
             self._add_weight(-member._weight)
         else:
             self.clear()

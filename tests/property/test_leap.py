@@ -6,6 +6,7 @@ alone and adds it up.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from simkv.compute.profile import PROFILES
 from simkv.compute.steptime import FixedStepTime, RooflineStepTime, StepTime
 from simkv.model import ModelShape, get
 from simkv.policies import BATCHING
+from simkv.scenario import load
+from simkv.simulation import run
+from tests.conftest import ROOT
 
 law = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.data_too_large])
 
@@ -350,3 +354,23 @@ def test_every_sequence_ends_once_and_time_is_spent_once(jobs: list[Job], engine
         finish_s = outcome.moments[name, "finished"]
         assert outcome.cancelled[name] or start_s is not None
         assert start_s is None or start_s <= outcome.moments.get((name, "first token"), finish_s) <= finish_s
+
+
+@pytest.mark.parametrize("arm", ["text-prefetch", "threshold"])
+def test_whole_results_with_every_subsystem_on(arm: str) -> None:
+    """A slice, sessions that think, prediction and speculation at both ends: the tables are the same."""
+    tables = []
+    for step_by_step in (False, True):
+        overrides = {"run.step_by_step": step_by_step, "workload.sessions": 6, "replications": 1}
+        result = run(load(ROOT / "scenarios" / "5g_slice.yaml", overrides), arm)
+        assert any(gpu.speculative_s for gpu in result.gpus.values())
+        tables.append(result)
+    leapt, stepped = tables
+    for column, values in leapt.requests.items():
+        same = stepped.requests[column]
+        assert values == (pytest.approx(same, rel=1e-9, nan_ok=True) if column.endswith("_s") else same), column
+    assert leapt.speculative_units == stepped.speculative_units
+    assert leapt.speculative_bytes == stepped.speculative_bytes
+    assert leapt.speculative_gpu_s == pytest.approx(stepped.speculative_gpu_s, rel=1e-9)
+    for name, gpu in stepped.gpus.items():
+        assert dataclasses.asdict(leapt.gpus[name]) == pytest.approx(dataclasses.asdict(gpu), rel=1e-9), name

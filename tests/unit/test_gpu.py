@@ -405,7 +405,7 @@ def test_a_running_sequence_is_cancelled_when_its_step_ends() -> None:
     stage.at(1.5, lambda: stage.gpu.promote(s))
     stage.at(1.75, lambda: stage.gpu.cancel(s))
     stage.run()
-    assert s.cancelled
+    assert (s.cancelled, s.speculative) == (True, True)
     assert stage.log[1:] == [(2.0, "s", "finished"), (2.0, "t", "scheduled"), (3.0, "t", "finished")]
     assert (s.speculative_s, stage.gpu.speculative_s, stage.gpu.demand_s) == (2.0, 3.0, 0.0)
 
@@ -512,18 +512,18 @@ def test_a_decode_gets_one_token(tokens: int, given: str) -> None:
 
 
 def test_a_policy_may_let_a_running_sequence_sit_out() -> None:
-    """A zero, or a list that ends before it."""
+    """With a zero, or a list that ends before it; it is asked again after every such step."""
 
-    class OneByOne:
+    class InTurns:
         def select(self, view: BatchView) -> tuple[list[int], list[int]]:
-            left = [sequence.prefill_left_tokens for sequence in view.running]
-            return ([0] * (len(left) - 1) + [left[-1] or 1], []) if view.running else ([], [1] * len(view.waiting))
+            contexts = [sequence.context_tokens for sequence in view.running]
+            return ([0] * contexts.index(min(contexts)) + [1], []) if contexts else ([], [1] * len(view.waiting))
 
-    stage = Stage(FixedStepTime(0.0, 1.0), policy=OneByOne())
+    stage = Stage(FixedStepTime(0.0, 1.0), policy=InTurns())
     stage.submit(0, "a", 1, 0, 3)
     stage.submit(0, "b", 1, 0, 3)
     stage.run()
-    assert stage.times("finished") == {"b": 2.0, "a": 4.0}
+    assert stage.times("finished") == {"a": 3.0, "b": 4.0}
 
 
 @pytest.mark.parametrize("name", ["token_budget", "max_sequences", "speculative_step_tokens"])

@@ -50,7 +50,8 @@ class Batching(Protocol):
         """Return the tokens for each running sequence, then for the sequences to admit from the head of waiting.
 
         A list may be shorter than its queue: the rest gets nothing. 0 tokens for a running sequence means
-        that it sits this step out. At least one sequence must get a token.
+        that it sits this step out. At least one sequence must get a token. Where every running sequence decodes
+        and nobody is admitted, it is asked again only when something changes (semantics D4).
         """
 
 

@@ -61,16 +61,17 @@ class RunLine:
     def cut(self, run: Run) -> None:
         """Take the blocks of `run` out of the line, wherever they stand."""
         for piece, node in self._nodes.take(run):
-            whole, end = node.run, piece.end
-            if whole.start < piece.start:
-                node.run = Run(whole.start, piece.start - whole.start)
-                if whole.end > end:
-                    back = _Node(Run(end, whole.end - end))
+            first, count = node.run
+            start, end, last = piece[0], piece[0] + piece[1], first + count
+            if first < start:
+                node.run = Run(first, start - first)
+                if end < last:
+                    back = _Node(Run(end, last - end))
                     self._link(back, node.before)
                     self._nodes.remove(back.run)
                     self._nodes.put(back.run, back)
-            elif whole.end > end:
-                node.run = Run(end, whole.end - end)
+            elif end < last:
+                node.run = Run(end, last - end)
             else:
                 self._unlink(node)
 
