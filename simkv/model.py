@@ -127,6 +127,16 @@ class ModelShape:
             raise InputError(f"weights: want at least 1 bit each, got {bits}")
         return -(-self.parameters * bits // BITS_PER_BYTE)
 
+    def streamed_weight_bytes(self, bits: int = 16) -> int:
+        """Return the [bytes] of weights that a decode step reads: all but an embedding table that is only looked up.
+
+        Examples
+        --------
+        >>> get("Llama-3.1-8B").weight_bytes() - get("Llama-3.1-8B").streamed_weight_bytes()
+        1050673152
+        """
+        return -(-(self.parameters_without_embeddings + self.vocab * self.hidden) * bits // BITS_PER_BYTE)
+
     @property
     def linear_flop_per_token(self) -> int:
         """[flop] of the matrices of all layers for one token: two per weight; attention and lm_head excluded."""

@@ -262,6 +262,7 @@ class Source:
             tokens,
             sum(part.tokens for part in job.chain) - tokens,
             speculative=not job.demand,
+            on_spent=lambda seconds: self._spent(job, seconds),
             on_finished=lambda: self._computed(job),
         )
         self.gpu.submit(job.sequence)
@@ -287,11 +288,13 @@ class Source:
                 return False
         return True
 
+    def _spent(self, job: Job, seconds: float) -> None:
+        if job.unit is not None:
+            self._ledger.spend_gpu(job.unit, seconds)
+
     def _computed(self, job: Job) -> None:
         sequence, job.sequence = job.sequence, None
         assert sequence is not None
-        if job.unit is not None:
-            self._ledger.spend_gpu(job.unit, sequence.speculative_s)
         for gap in job.computing:
             self._computing.take(gap)
             if sequence.prefill_left_tokens:  # cancelled half-way: nothing whole came of it

@@ -32,6 +32,8 @@ def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = N
     horizon_s = scenario.run.horizon_s
     with _rare_collections():
         world.env.run(until=horizon_s)
+    for gpu in world.gpus.values():
+        gpu.settle()
     for link in world.links.values():
         link.settle()
     world.ledger.settle()

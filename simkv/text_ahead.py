@@ -113,14 +113,14 @@ class TextAhead:
             tokens,
             sum(before.tokens for before in job.chain) - tokens,
             speculative=True,
-            on_finished=lambda: self._computed(sequence, unit, gaps, front),
+            on_spent=lambda seconds: self._ledger.spend_gpu(unit, seconds),
+            on_finished=lambda: self._computed(unit, gaps, front),
         )
         for gap in gaps:
             self._computing.put(gap, sequence)
         self._gpu.submit(sequence)
 
-    def _computed(self, sequence: GpuSequence, unit: Unit, gaps: list[Run], front: list[Run]) -> None:
-        self._ledger.spend_gpu(unit, sequence.speculative_s)
+    def _computed(self, unit: Unit, gaps: list[Run], front: list[Run]) -> None:
         for gap in gaps:
             self._computing.take(gap)
             self._buffer.arrive(gap)

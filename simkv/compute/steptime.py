@@ -94,7 +94,7 @@ class RooflineStepTime:
         self._linear_s = shape.linear_flop_per_token / flop_per_s
         self._head_s = shape.lm_head_flop / flop_per_s
         self._pair_s = shape.attention_flop(1, 0) / flop_per_s  # one query against one key
-        self._weights_s = shape.weight_bytes(weight_bits) / memory_bytes_per_s
+        self._weights_s = shape.streamed_weight_bytes(weight_bits) / memory_bytes_per_s
         self._kv_token_s = shape.kv_bytes_per_token / memory_bytes_per_s
 
     def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:

@@ -307,8 +307,7 @@ class Link:
 
     def _reconsider(self, t_s: float) -> None:
         """Send the first busy band that may be sent, and arm the wake-up if anything about it changed."""
-        bands = self._bands
-        index: int | None = self._frozen_from if self._is_draining else 0
+        bands, index = self._bands, self._frozen_from if self._is_draining else 0
         while index is not None and not bands[index].members:
             index = index + 1 if index + 1 < len(bands) else None
         if index != self._serving:

@@ -55,7 +55,7 @@ def only_session(path: Path) -> Session:
 def test_native_story_reads_as_written() -> None:
     trace = open_trace(ROOT / "traces" / "three_turns.jsonl")
     (session,) = trace.sessions()
-    assert (trace.format, trace.header.block_tokens, trace.header.layout) == ("simkv.sessions", 20, "independent")
+    assert (trace.format, trace.header.block_tokens, trace.header.layout) == ("simkv.sessions", 1, "independent")
     assert session.start_s == 0.0
     assert session.chunk_tokens == (20, 20, 20)
     assert session.turns[1] == Turn(5, 5, 1.0, "human", chunks=(1,))

@@ -195,14 +195,14 @@ def test_a_token_needs_all_weights(name: str, model: str) -> None:
     tpot_s = profile.step_time(shape).step([], 1, 1_000, 1)
     assert streamed_s < tpot_s < 3 * streamed_s
     batch_of_8_s = profile.step_time(shape).step([], 8, 8_000, 8)
-    assert batch_of_8_s < 2 * tpot_s  # the weights are read once for all of them
+    assert batch_of_8_s < 4 * tpot_s  # the weights are read once for all of them; a phone is bound by arithmetic
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
-        # 102 tokens/s measured on Qwen1.5-1.8B (UbiquitousLearning/mllm issue 206), scaled by all parameters: 61
-        ("analytic-phone-npu", 60, 70),
+        # fitted to 102 tokens/s on Qwen1.5-1.8B, see the next test; by matrix weights, 1.21e9 to 2.77e9: 45
+        ("analytic-phone-npu", 42, 47),
         # 10 TFLOP/s FP16 at 40 % over 2 x 2.77e9 weights without embeddings: 721, less attention
         ("analytic-jetson-orin-nano", 640, 715),
     ],
@@ -212,3 +212,16 @@ def test_edge_devices_prefill_what_is_said_of_them(name: str, low: float, high: 
     """Tokens/s of Qwen2.5-3B."""
     step_s = PROFILES.create(name).step_time(get("Qwen2.5-3B")).step([(prompt, 0)], 0, 0, 1)
     assert low < prompt / step_s < high
+
+
+def test_the_phone_reproduces_the_run_that_it_was_fitted_to() -> None:
+    """102.256 tokens/s, 1,022-token prompt, Qwen1.5-1.8B INT8, Snapdragon 8 Gen 3 (UbiquitousLearning/mllm issue 206)."""
+    # https://huggingface.co/Qwen/Qwen1.5-1.8B, config.json
+    measured_on = ModelShape(
+        *("Qwen1.5-1.8B", 24, 2048, 16, 16, 128),
+        intermediate=5504,
+        vocab=151_936,
+        qkv_bias=True,
+    )
+    step_s = PROFILES.create("analytic-phone-npu").step_time(measured_on).step([(1022, 0)], 0, 0, 1)
+    assert 1022 / step_s == pytest.approx(102.256, rel=0.005)
