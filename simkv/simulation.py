@@ -87,6 +87,10 @@ def _check(world: World, result: RunResult) -> None:
         totals.wire_bytes_by_class["speculative"] - totals.speculative_control_bytes for totals in result.links.values()
     )
     world.ledger.check(speculative, sum(gpu.speculative_s for gpu in result.gpus.values()))
-    if "unfinished" not in result.requests["status"]:
-        for server in world.servers:
-            server.buffer.check_all_free()
+    if not math.isinf(world.env.peek()):
+        return  # the horizon cut it: what is under way still holds its blocks
+    unfinished = result.requests["status"].count("unfinished")
+    if unfinished:
+        raise InvariantError(f"{unfinished} requests never finished although nothing is left to happen")
+    for buffer in [node.buffer for node in world.servers] + [node.buffer for node in world.sources.values()]:
+        buffer.check_all_free()

@@ -224,8 +224,7 @@ class Link:
             band.clear()
         self._joining.clear()
         self._leaving.clear()
-        self._frozen_from, self._drain_end_s = len(self._bands), math.inf
-        self._serving = None
+        self._frozen_from, self._drain_end_s, self._serving = len(self._bands), math.inf, None
         self._wake_up += 1
 
     # --- who is sent -------------------------------------------------------------------------------------
@@ -308,10 +307,11 @@ class Link:
     def _reconsider(self, t_s: float) -> None:
         """Send the first busy band that may be sent, and arm the wake-up if anything about it changed."""
         bands, index = self._bands, self._frozen_from if self._is_draining else 0
-        while index is not None and not bands[index].members:
-            index = index + 1 if index + 1 < len(bands) else None
-        if index != self._serving:
-            self._switch(index, t_s)
+        while index < len(bands) and not bands[index].members:
+            index += 1
+        first_busy = index if index < len(bands) else None
+        if first_busy != self._serving:
+            self._switch(first_busy, t_s)
         if self._rearm:
             self._arm()
 

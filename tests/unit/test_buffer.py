@@ -163,6 +163,42 @@ def test_marks_stay_with_their_blocks() -> None:
     assert evicted == [(Run(4, 2), None), (Run(1, 3), "unit")]
 
 
+def fifo_pair() -> tuple[KvBuffer, Evicted]:
+    """Return a full FIFO buffer where two runs came one after the other and were then used as one."""
+    buffer, evicted = make(8, EVICTION.create("fifo"))
+    fill(buffer, Run(0, 4))
+    fill(buffer, Run(4, 4))
+    buffer.pin(Run(0, 8))
+    buffer.release(Run(0, 8))
+    return buffer, evicted
+
+
+def test_a_victim_in_the_middle_of_what_was_used_together() -> None:
+    """What remains on both sides of the cut goes its own way from there on."""
+    buffer, evicted = fifo_pair()
+    assert buffer.reserve(Run(20, 2))
+    assert evicted == [(Run(2, 2), None)]
+    buffer.pin(Run(0, 2))
+    assert buffer.survey(Run(4, 4)).idle_blocks == 4
+    buffer.release(Run(0, 2))
+    buffer.arrive(Run(20, 2))
+    buffer.check_all_free()
+
+
+def test_what_was_passed_over_comes_back_as_new() -> None:
+    """With FIFO a block in use at its turn is last afterwards; its neighbours, used with it again, keep their turn."""
+    buffer, evicted = fifo_pair()
+    buffer.pin(Run(0, 4))
+    assert buffer.reserve(Run(20, 1))
+    buffer.arrive(Run(20, 1))
+    assert evicted == [(Run(7, 1), None)]
+    buffer.pin(Run(0, 7))
+    buffer.release(Run(0, 4))
+    buffer.release(Run(0, 7))
+    assert buffer.reserve(Run(30, 8))
+    assert evicted[1:] == [(Run(4, 3), None), (Run(20, 1), None), (Run(0, 4), None)]
+
+
 MISUSE: dict[str, tuple[Callable[[KvBuffer], None], str]] = {
     "pin what is absent": (lambda b: b.pin(Run(50, 1)), "not wholly in the buffer"),
     "pin across a hole": (lambda b: b.pin(Run(0, 6)), "not wholly in the buffer"),

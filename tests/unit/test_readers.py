@@ -58,7 +58,7 @@ def test_native_story_reads_as_written() -> None:
     assert (trace.format, trace.header.block_tokens, trace.header.layout) == ("simkv.sessions", 1, "independent")
     assert session.start_s == 0.0
     assert session.chunk_tokens == (20, 20, 20)
-    assert session.turns[1] == Turn(5, 5, 1.0, "human", chunks=(1,))
+    assert session.turns[1] == Turn(4, 5, 1.0, "human", chunks=(1,))
     assert trace.notes() == {"sessions": 1, "requests": 3}
 
 
