@@ -187,16 +187,31 @@ def test_a_victim_in_the_middle_of_what_was_used_together() -> None:
 
 def test_what_was_passed_over_comes_back_as_new() -> None:
     """With FIFO a block in use at its turn is last afterwards; its neighbours, used with it again, keep their turn."""
-    buffer, evicted = fifo_pair()
+    buffer, evicted = make(8, EVICTION.create("fifo"))
+    for run in (Run(4, 2), Run(20, 2), Run(0, 4)):
+        fill(buffer, run)
+    buffer.pin(Run(4, 2))
+    assert buffer.reserve(Run(30, 1))  # passes over what is in use
+    buffer.arrive(Run(30, 1))
+    buffer.release(Run(4, 2))
+    buffer.pin(Run(0, 6))
+    buffer.release(Run(0, 6))
+    assert buffer.reserve(Run(40, 8))
+    assert evicted == [(Run(21, 1), None), (Run(20, 1), None), (Run(0, 4), None), (Run(30, 1), None), (Run(4, 2), None)]
+
+
+def test_what_was_passed_over_is_released_beside_what_was_not() -> None:
+    """One release takes both: the one comes in anew, the other keeps its place."""
+    buffer, evicted = make(8, EVICTION.create("fifo"))
+    for run in (Run(4, 2), Run(20, 2), Run(0, 4)):
+        fill(buffer, run)
+    buffer.pin(Run(4, 2))
+    assert buffer.reserve(Run(30, 1))
+    buffer.arrive(Run(30, 1))
     buffer.pin(Run(0, 4))
-    assert buffer.reserve(Run(20, 1))
-    buffer.arrive(Run(20, 1))
-    assert evicted == [(Run(7, 1), None)]
-    buffer.pin(Run(0, 7))
-    buffer.release(Run(0, 4))
-    buffer.release(Run(0, 7))
-    assert buffer.reserve(Run(30, 8))
-    assert evicted[1:] == [(Run(4, 3), None), (Run(20, 1), None), (Run(0, 4), None)]
+    buffer.release(Run(0, 6))
+    assert buffer.reserve(Run(40, 8))
+    assert [run for run, _ in evicted[1:]] == [Run(20, 1), Run(0, 4), Run(30, 1), Run(4, 2)]
 
 
 MISUSE: dict[str, tuple[Callable[[KvBuffer], None], str]] = {
