@@ -163,7 +163,7 @@ WRITTEN: dict[str, tuple[bytes, str]] = {
     "run backwards": (
         with_turn(block_runs=[[0, 4], [9, -1]]),
         "t:3: turns[0].block_runs[1]: "
-        "want [start, count] with start of at least 0 and count of at least 1, got [9, -1]",
+        "want [start, count] with start of at least 0, count of at least 1 and ids below 4294967296, got [9, -1]",
     ),
     "block twice": (
         with_turn(block_runs=[[0, 4], [9, 2], [3, 1]]),

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 from simkv.kv.block import Run
+from simkv.kv.runmap import REGION_BLOCKS
 from simkv.registry import did_you_mean
 
 #: Largest count, length or block id that is believed. No model reads 1e12 tokens; sums stay exact in a float.
@@ -182,11 +183,11 @@ def runs(value: object, at: str) -> tuple[Run, ...]:
     for pair in items(value, at, "[start, count] pairs"):
         match pair:
             case [start, count] if (
-                type(start) is type(count) is int and 0 <= start <= MAX_COUNT and 1 <= count <= MAX_COUNT
+                type(start) is type(count) is int and start >= 0 and count >= 1 and start + count <= REGION_BLOCKS
             ):
                 found.append(Run(start, count))
             case _:
-                wanted = "[start, count] with start of at least 0 and count of at least 1"
+                wanted = f"[start, count] with start of at least 0, count of at least 1 and ids below {REGION_BLOCKS}"
                 raise ValueError(f"{at}[{len(found)}]: want {wanted}, got {shown(pair)}")
     return distinct(tuple(found), at)
 

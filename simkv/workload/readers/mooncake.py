@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from simkv.kv.block import Run
+from simkv.kv.runmap import REGION_BLOCKS
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
 from simkv.workload.readers.question import FORMATS
@@ -81,6 +82,8 @@ def runs_of(ids: Iterable[object]) -> tuple[Run, ...]:
     start = end = -1
     for index, value in enumerate(ids):
         block = fields.whole(value, f"hash_ids[{index}]")
+        if block >= REGION_BLOCKS:
+            raise ValueError(f"hash_ids[{index}]: want an id below {REGION_BLOCKS}, got {block}")
         if block != end:
             if end >= 0:
                 found.append(Run(start, end - start))
