@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from simpy import Environment
 
-from simkv import model
+from simkv import fitting, model
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.errors import InputError
+from simkv.jobs import Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Content
@@ -36,6 +37,7 @@ from simkv.scenario import Server as ServerSpec
 from simkv.sending import Source
 from simkv.server import Server
 from simkv.serving import Serving
+from simkv.upstream import Upstream
 from simkv.workload import GENERATORS, open_trace, read_series
 from simkv.workload.arrival import ClosedLoop, OpenLoop, recorded, resampled, started
 from simkv.workload.readers import Trace
@@ -87,12 +89,12 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     """
     env, ledger, recorder = Environment(), Ledger(), Recorder()
     traffic = read_traffic(scenario, replication, seed)
-    _check_fits(scenario, traffic.header)
+    fitting.check(scenario, traffic.header)
     content = Content(traffic.header)
     arrivals = _arrivals(scenario, traffic, content, replication, seed)
     foresee = lru_cache(maxsize=1)(arrivals.accesses)
     topology = _topology(scenario, env, recorder, replication, seed)
-    maker = _Maker(scenario, env, ledger, topology, header=traffic.header, content=content, foresee=foresee)
+    maker = _Maker(scenario, env, ledger, topology, header=traffic.header, foresee=foresee)
     sources = {name: maker.source(name) for name in scenario.servers if name in maker.source_names}
     serving_names = [name for name in scenario.servers if name not in sources]
     servers = [server for name in serving_names for server in maker.servers(name, sources)]
@@ -150,8 +152,7 @@ def _arrivals(
 ) -> ClosedLoop | OpenLoop:
     workload = scenario.workload
     if traffic.stream is not None:
-        quantum_s = traffic.header.provenance.get("timestamp_quantum_s", 0.0)
-        assert isinstance(quantum_s, int | float)
+        quantum_s = fitting.clock_quantum_s(traffic.header)
         return OpenLoop(traffic.stream.sessions, content, quantum_s, seed, replication)
     sessions = traffic.sessions()
     if workload.starts == "recorded":
@@ -206,7 +207,6 @@ class _Maker:
         topology: Topology,
         *,
         header: TraceHeader,
-        content: Content,
         foresee: Callable[[], list[tuple[Run, ...]]],
     ) -> None:
         self.scenario = scenario
@@ -219,18 +219,14 @@ class _Maker:
         self._ledger = ledger
         self._topology = topology
         self._header = header
-        self._content = content
         self._foresee = foresee
 
     def servers(self, name: str, sources: dict[str, Source]) -> list[Server]:
         """Make all the servers of one name and connect each to its source."""
         spec = self.scenario.servers[name]
-        if spec.gpu is None:
-            raise InputError(f"server {name!r} serves requests and has no gpu", f"servers.{name}")
         made = []
         for index in range(spec.count):
             instance = name if spec.count == 1 else f"{name}-{index}"
-            uplink = self._topology.link_between(name, spec.source) if spec.source is not None else None
             server = Server(
                 self._env,
                 instance,
@@ -238,10 +234,8 @@ class _Maker:
                 lambda evicted: self._buffer(name, evicted),
                 ledger=self._ledger,
                 acquisition=ACQUISITION.create(*self.scenario.policies.acquisition),
-                source=sources[spec.source] if spec.source is not None else None,
-                uplink=uplink,
+                upstream=self._upstream(name, sources),
                 block_tokens=self._header.block_tokens,
-                control_bytes=self.scenario.run.control_message_bytes,
                 text_bytes_per_token=self.scenario.run.text_bytes_per_token,
                 blend_share=self.blend_share,
             )
@@ -249,6 +243,18 @@ class _Maker:
                 sources[spec.source].connect(server, self._topology.link_between(spec.source, name))
             made.append(server)
         return made
+
+    def _upstream(self, name: str, sources: dict[str, Source]) -> Callable[[Receiver], Upstream] | None:
+        source = self.scenario.servers[name].source
+        if source is None:
+            return None
+        return partial(
+            Upstream,
+            self._env,
+            source=sources[source],
+            uplink=self._topology.link_between(name, source),
+            control_bytes=self.scenario.run.control_message_bytes,
+        )
 
     def source(self, name: str) -> Source:
         """Make a server from which others get KV."""
@@ -275,7 +281,6 @@ class _Maker:
             text_bytes_per_token=self.scenario.run.text_bytes_per_token,
             control_bytes=self.scenario.run.control_message_bytes,
             sends_text_along=self.blend_share > 0,
-            existing=self._content.existing,
         )
 
     def _gpu(self, instance: str, spec: ServerSpec) -> Gpu:
@@ -312,36 +317,6 @@ def _blend_share(scenario: Scenario, header: TraceHeader) -> float:
     if composition is None:
         return DEFAULT_BLEND_SHARE
     return float(composition.params.get("share", DEFAULT_BLEND_SHARE)) if composition.name == "blend" else 0.0
-
-
-def _check_fits(scenario: Scenario, header: TraceHeader) -> None:
-    """Refuse policies that the trace gives nothing to work on."""
-    policies = scenario.policies
-    prefetch = policies.prefetch.name
-    if not header.has_sessions and prefetch != "none" and not PREFETCH.is_oracle(prefetch):
-        raise InputError(
-            f"prefetch {prefetch!r} predicts within sessions, and this trace has no session identity; want"
-            " 'none' or 'oracle'",
-            "policies.prefetch",
-        )
-    workload = scenario.workload
-    if not header.has_sessions and (workload.sessions is not None or workload.starts == "poisson"):
-        raise InputError(
-            "this trace has no session identity: its requests come when they were recorded; want neither sessions"
-            " nor session_rate",
-            "workload",
-        )
-    uses_predictor = prefetch not in ("none", "sequential", "oracle")
-    for question, plugin, used in (
-        ("prefetch", PREFETCH.get(prefetch), True),
-        ("predictor", PREDICTORS.get(policies.predictor.name), uses_predictor),
-    ):
-        if used and getattr(plugin, "needs_chunks", False) and header.layout is None:
-            name = getattr(policies, question).name
-            raise InputError(
-                f"{question} {name!r} needs a document of chunks, and this trace names block runs",
-                f"policies.{question}",
-            )
 
 
 def _notes(scenario: Scenario, traffic: Traffic, maker: _Maker) -> dict[str, object]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from simkv.kv.block import Run, overlap
 from simkv.kv.prefix import Conversation, Prompt, tokens_in
-from simkv.policies.acquisition.question import Plan
 from simkv.policies.prefetch.question import Foresight
 
 
@@ -21,12 +20,12 @@ class Claim:
 
     Attributes
     ----------
-    plan : how what is missing gets here.
     pinned : blocks of the prompt's parts that it holds.
     awaited : blocks that somebody else brings.
     texts : blocks whose text is on its way.
     recomputed : (part index, blocks) that its own prefill makes.
     own_cached_blocks : blocks of earlier dialogue that are resident.
+    order : its number among the requests that were given memory here.
     needed_units, in_time_units, late_units : see `results.REQUEST_COLUMNS`.
     ready_at_arrival : all movable blocks were resident at first look.
     rejected : it can never fit.
@@ -40,9 +39,9 @@ class Claim:
         "late_units",
         "needed_units",
         "on_ready",
+        "order",
         "own_cached_blocks",
         "pinned",
-        "plan",
         "prompt",
         "ready_at_arrival",
         "recomputed",
@@ -57,12 +56,12 @@ class Claim:
         self.prompt = prompt
         self.foresight = foresight
         self.on_ready = on_ready
-        self.plan = Plan.FETCH
         self.pinned: list[Run] = []
         self.awaited: list[Run] = []
         self.texts: list[Run] = []
         self.recomputed: list[tuple[int, Run]] = []
         self.own_cached_blocks = 0
+        self.order = 0
         self.needed_units = 0
         self.in_time_units = 0
         self.late_units = 0

@@ -9,9 +9,9 @@ from typing import Protocol
 from simkv.compute.gpu import GpuSequence
 from simkv.kv.block import Run
 from simkv.kv.prefix import Conversation, Part, Prompt
+from simkv.kv.runmap import RunMap
 from simkv.ledger import Unit
 from simkv.network.link import Flow, Traffic
-from simkv.policies.acquisition.question import Plan
 from simkv.policies.prefetch.question import Foresight, Kind
 
 
@@ -37,8 +37,8 @@ class Query:
 
     Attributes
     ----------
-    wanted : (part index, blocks) that the receiver lacks, in prompt order.
-    plan : whether it wants their KV or their text.
+    kv, texts : (part index, blocks) whose KV, and whose text, the receiver lacks, in prompt order.
+    received : how many jobs had arrived at the receiver when it asked.
     on_late : called once for every speculated unit that the query finds under way.
     foresight : the future, handed on to oracles alone.
     """
@@ -46,8 +46,9 @@ class Query:
     receiver: Receiver
     conversation: Conversation
     prompt: Prompt
-    wanted: list[tuple[int, Run]]
-    plan: Plan
+    kv: list[tuple[int, Run]]
+    texts: list[tuple[int, Run]]
+    received: int
     on_late: Callable[[], None]
     foresight: Foresight
 
@@ -60,9 +61,10 @@ class Job:
     runs : blocks to send, in order.
     chain : the parts that must be complete at the source before, the job's own last; empty for what is stored.
     kind : "kv" or "text".
+    text_tokens : [tokens] whose text it carries, alone or along with KV.
     unit : what the ledger calls it while it is speculative; None for jobs that began as demand.
     demand : a request waits for it.
-    landed : it arrived at the receiver.
+    landed : it arrived at the receiver, as number `received` there.
     computing, pinned : blocks that it computes now, and that it holds, at the source.
     waits_for, after : the job that computes something it needs, and those that need what it computes.
     """
@@ -78,25 +80,36 @@ class Job:
         "kind",
         "landed",
         "pinned",
+        "received",
         "receiver",
         "runs",
         "sequence",
+        "text_tokens",
         "unit",
         "waits_for",
     )
 
     def __init__(
-        self, query: Query, runs: list[Run], chain: tuple[Part, ...], kind: Kind, unit: Unit | None = None
+        self,
+        query: Query,
+        runs: list[Run],
+        chain: tuple[Part, ...],
+        kind: Kind,
+        *,
+        text_tokens: int,
+        unit: Unit | None = None,
     ) -> None:
         self.receiver = query.receiver
         self.conversation = query.conversation
         self.runs = runs
         self.chain = chain
         self.kind = kind
+        self.text_tokens = text_tokens
         self.unit = unit
         self.demand = unit is None
         self.cancelled = False
         self.landed = False
+        self.received = 0
         self.flow: Flow | None = None
         self.sequence: GpuSequence | None = None
         self.computing: list[Run] = []
@@ -108,3 +121,34 @@ class Job:
     def traffic(self) -> Traffic:
         """The class that its bytes belong to now."""
         return Traffic.DEMAND if self.demand else Traffic.SPECULATIVE
+
+
+class UnderWay:
+    """The jobs of one receiver that have not arrived, as far as their source knows; KV and text apart."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[Kind, RunMap[Job]] = {"kv": RunMap(), "text": RunMap()}
+
+    def __len__(self) -> int:
+        return sum(len(jobs) for jobs in self._by_kind.values())
+
+    def add(self, job: Job) -> None:
+        """Take in a job, none of whose blocks are under way in its kind."""
+        for run in job.runs:
+            self._by_kind[job.kind].put(run, job)
+
+    def remove(self, job: Job) -> None:
+        """Forget a job, if it is here."""
+        jobs = self._by_kind[job.kind]
+        for run in job.runs:
+            for piece, other in jobs.overlapping(run):
+                if other is job:
+                    jobs.remove(piece)
+
+    def of(self, kind: Kind, run: Run) -> list[Job]:
+        """Return the jobs of one kind that bring a part of `run`."""
+        return [job for _, job in self._by_kind[kind].overlapping(run)]
+
+    def lacks(self, kind: Kind, run: Run) -> list[Run]:
+        """Return the parts of `run` that no job of this kind brings."""
+        return self._by_kind[kind].gaps(run)

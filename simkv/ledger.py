@@ -57,9 +57,13 @@ class Ledger:
         self.gpu_s = dict.fromkeys(OUTCOMES, 0.0)
         self.pollution_bytes = 0
         self._open: dict[int, dict[Unit, None]] = {}  # by session
+        self._draining: list[Unit] = []  # decided, but a cancelled flow still sends what is committed
 
     def open(self, session: int, blocks: int) -> Unit:
         """Begin a unit."""
+        for draining in [unit for unit in self._draining if not unit._closed]:
+            self._close_if_done(draining)
+        self._draining = [unit for unit in self._draining if not unit._closed]
         unit = Unit(session, blocks)
         self._open.setdefault(session, {})[unit] = None
         return unit
@@ -135,6 +139,8 @@ class Ledger:
             return
         if all(flow.end_s is not None or flow.traffic is Traffic.DEMAND for flow in unit._flows):
             self._close(unit)
+        elif unit not in self._draining:
+            self._draining.append(unit)
 
     def _close(self, unit: Unit) -> None:
         self._collect(unit)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from simkv.history import Remembered
-from simkv.jobs import Job, Query, Receiver
+from simkv.jobs import Job, Query, Receiver, UnderWay
 from simkv.kv.block import Run, joined
-from simkv.kv.prefix import Conversation, Part, in_parts
-from simkv.kv.runmap import RunMap, RunSet
-from simkv.policies.acquisition.question import Plan
+from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, in_parts
+from simkv.kv.runmap import RunSet
 from simkv.policies.prefetch.question import Foresight, Kind, PrefetchPolicy, PrefetchView
 from simkv.predictors.question import Item, Predictor
 
@@ -92,23 +91,32 @@ class Pusher:
         self._remembered.pop(conversation.key, None)
         return list(self._jobs.pop(conversation.key, ()))
 
+    def under_way(self) -> list[Job]:
+        """Return what is speculative and has not arrived, of the conversation heard of last first, newest first."""
+        return [job for jobs in reversed(self._jobs.values()) for job in reversed(jobs)]
+
     # -- what it decides ---------------------------------------------------------------------------
 
-    def consider(self, query: Query, outstanding: RunMap[Job]) -> tuple[list[Push], list[Job]]:
+    def consider(self, query: Query, outstanding: UnderWay) -> tuple[list[Push], list[Job]]:
         """Learn from a query; return what to push now, and which pushes of the conversation to cancel."""
         held = self._update_directory(query)
         remembered = self._learn(query)
-        unwanted = dict(self._jobs.get(query.conversation.key, ()))
+        unwanted = dict.fromkeys(
+            job
+            for job in self._jobs.get(query.conversation.key, ())
+            if job.receiver is query.receiver or query.conversation.key != OPEN_LOOP  # a stream goes to all receivers
+        )
         pushes: list[Push] = []
         planned = RunSet()
         knowledge = _Knowledge(remembered, query.foresight)
         for item, kind in self._prefetch.decide(self._view(knowledge, held)):
             chain = knowledge.parts_of(item)
             for span in spans(chain):
-                for _, job in outstanding.overlapping(span) if unwanted else ():
+                for job in (*outstanding.of("kv", span), *outstanding.of("text", span)) if unwanted else ():
                     unwanted.pop(job, None)
                 for lacking in held.gaps(span):
-                    new = [gap for idle in outstanding.gaps(lacking) for gap in planned.gaps(idle)]
+                    idle = [gap for run in outstanding.lacks("kv", lacking) for gap in outstanding.lacks("text", run)]
+                    new = [gap for run in idle for gap in planned.gaps(run)]
                     planned.add(lacking)
                     if new:
                         pushes += [Push(gap, chain[: index + 1], kind) for index, gap in in_parts(chain, new)]
@@ -119,9 +127,8 @@ class Pusher:
         held = self._held.setdefault(query.receiver, RunSet())
         for span in query.prompt.spans:
             held.add(span)
-        if query.plan is Plan.FETCH:
-            for _, run in query.wanted:
-                held.take(run)
+        for _, run in query.kv:
+            held.take(run)
         return held
 
     def _learn(self, query: Query) -> Remembered:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from simkv.kv.prefix import Conversation
 from simkv.network.flow import TransferRecord
 from simkv.policies.routing import VisibleRequest
 from simkv.results import REQUEST_COLUMNS, TRANSFER_COLUMNS
@@ -14,10 +13,14 @@ from simkv.results import REQUEST_COLUMNS, TRANSFER_COLUMNS
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One turn while it is served, and what is known of it so far. Times [s] are NaN before they happen."""
+    """One turn while it is served, and what is known of it so far. Times [s] are NaN before they happen.
+
+    It outlives its conversation, so it names it and holds nothing of it.
+    """
 
     request_id: int
-    conversation: Conversation
+    session_id: str
+    session: int
     turn: int
     arrival_s: float
     server: str = ""
@@ -36,7 +39,7 @@ class Request:
 
     def visible(self, home: int | None) -> VisibleRequest:
         """Return all that a policy may see of it."""
-        return VisibleRequest(self.conversation.draw, self.turn, self.input_tokens, home)
+        return VisibleRequest(self.session, self.turn, self.input_tokens, home)
 
 
 @dataclass(slots=True)
@@ -64,8 +67,5 @@ class Recorder:
 
     def requests(self) -> dict[str, list[Any]]:
         """Return one list a column of `results.REQUEST_COLUMNS`, in order of arrival."""
-        names = [name for name in REQUEST_COLUMNS if name not in ("arm", "replication", "session_id", "session")]
-        table: dict[str, list[Any]] = {name: [getattr(request, name) for request in self._requests] for name in names}
-        table["session_id"] = [request.conversation.session.session_id for request in self._requests]
-        table["session"] = [request.conversation.draw for request in self._requests]
-        return table
+        names = [name for name in REQUEST_COLUMNS if name not in ("arm", "replication")]
+        return {name: [getattr(request, name) for request in self._requests] for name in names}

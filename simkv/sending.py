@@ -14,15 +14,14 @@ from simpy import Environment
 
 from simkv.clock import Order, call_after
 from simkv.compute.gpu import Gpu, GpuSequence
-from simkv.errors import InputError
-from simkv.jobs import Job, Query, Receiver
+from simkv.errors import InputError, InvariantError
+from simkv.jobs import Job, Query, Receiver, UnderWay
 from simkv.kv.block import Run, joined
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, in_parts, tokens_in
+from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, in_parts, tokens_in
 from simkv.kv.runmap import RunMap
 from simkv.ledger import Ledger
 from simkv.network.link import Link, Traffic
-from simkv.policies.acquisition.question import Plan
 from simkv.policies.prefetch.question import Kind
 from simkv.pushing import Push, Pusher, spans
 
@@ -34,11 +33,10 @@ class Source:
     ----------
     buffer : what it holds.
     gpu : computes what it does not hold; None = a pool that only stores.
-    pusher : decides what to move ahead of time; None = nothing ever, and nobody tells it what arrived.
+    pusher : decides what to move ahead of time; None = nothing ever.
     block_tokens : [tokens] a block.
     text_bytes_per_token : [bytes] of text a token.
     control_bytes : [bytes] of payload in a control message.
-    existing : returns the blocks of a run whose tokens exist by now (semantics B1).
     sends_text_along : receivers need the text of a chunk beside its KV, to blend it (semantics B3).
     """
 
@@ -55,7 +53,6 @@ class Source:
         text_bytes_per_token: int,
         control_bytes: int,
         sends_text_along: bool,
-        existing: Callable[[Run], list[Run]],
     ) -> None:
         self.env = env
         self.name = name
@@ -67,38 +64,36 @@ class Source:
         self._text_bytes_per_token = text_bytes_per_token
         self._control_bytes = control_bytes
         self._sends_text_along = sends_text_along
-        self._existing = existing
         self._links: dict[Receiver, Link] = {}
-        self._outstanding: dict[Receiver, RunMap[Job]] = {}
+        self._outstanding: dict[Receiver, UnderWay] = {}
         self._computing: RunMap[Job] = RunMap()
         self._waiting_for_room: deque[Job] = deque()
 
     def connect(self, receiver: Receiver, link: Link) -> None:
         """Make a server one of its receivers, reached over `link`."""
         self._links[receiver] = link
-        self._outstanding[receiver] = RunMap()
+        self._outstanding[receiver] = UnderWay()
 
     @property
     def speculates(self) -> bool:
-        """Whether it pushes ahead of time, and so wants to know what arrives and what is evicted."""
+        """Whether it pushes ahead of time, and so wants to know of every query."""
         return self._pusher is not None
 
     # -- messages that arrive ----------------------------------------------------------------------
 
     def query(self, query: Query) -> None:
         """A turn arrived at a receiver: serve what it lacks, learn from it, push what may follow."""
-        if query.plan is Plan.TEXT:
-            self._serve_text(query)
-        elif self.gpu is None:
+        self._serve_text(query)
+        if self.gpu is None:
             self._serve_from_store(query)
         else:
             self._serve_computed(query)
         if self._pusher is not None:
             pushes, unwanted = self._pusher.consider(query, self._outstanding[query.receiver])
+            for job in unwanted:  # first: what they hold makes room
+                self.cancel(job, "cancelled")
             for push in pushes:
                 self._push(query, push)
-            for job in unwanted:
-                self.cancel(job, "cancelled")
 
     def has_arrived(self, job: Job) -> None:
         """A receiver says that a job is there: as KV, or as text that it prefills."""
@@ -133,54 +128,68 @@ class Source:
 
     def _serve_computed(self, query: Query) -> None:
         prompt = query.prompt
-        for index, run in query.wanted:
+        for index, run in query.kv:
             chain = prompt.parts[: index + 1] if prompt.chained else (prompt.parts[index],)
             for gap in self._promote_outstanding(query, run, "kv"):
-                self._begin(Job(query, [gap], chain, "kv"))
+                self._begin(Job(query, [gap], chain, "kv", text_tokens=self._text_along(query, chain[-1], gap)))
 
     def _serve_text(self, query: Query) -> None:
-        for index, run in query.wanted:
+        for index, run in query.texts:
+            part = query.prompt.parts[index]
             for gap in self._promote_outstanding(query, run, "text"):
-                self._begin(Job(query, [gap], (query.prompt.parts[index],), "text"))
+                tokens = tokens_in(part, gap, self._block_tokens)
+                self._begin(Job(query, [gap], (part,), "text", text_tokens=tokens))
 
     def _serve_from_store(self, query: Query) -> None:
         """Send the front of what is wanted that is stored here; say so for the rest (semantics B4)."""
         ready: list[Run] = []
         unavailable: list[Run] = []
-        for _, run in query.wanted:
+        text_tokens = 0
+        for index, run in query.kv:
             for gap in self._promote_outstanding(query, run, "kv"):
-                count = 0 if unavailable else self.buffer.leading(gap)
+                count = 0 if unavailable and query.prompt.chained else self.buffer.leading(gap)
                 if count:
                     ready.append(Run(gap.start, count))
+                    text_tokens += self._text_along(query, query.prompt.parts[index], ready[-1])
                 if count < gap.count:
                     unavailable.append(Run(gap.start + count, gap.count - count))
         if ready:
-            self._begin(Job(query, ready, (), "kv"))
+            self._begin(Job(query, ready, (), "kv", text_tokens=text_tokens))
         if unavailable:
             self._tell(
                 query.receiver, Traffic.DEMAND, lambda: query.receiver.unavailable(query.conversation, unavailable)
             )
 
     def _push(self, query: Query, push: Push) -> None:
-        """Begin to move what can be moved: a pool sends KV that it has, and text that exists (semantics B1)."""
+        """Begin to move what can be moved: a source without a GPU sends the front of the KV that it has."""
         blocks, chain, kind = push
-        ready = [blocks]
+        part = chain[-1]
         if self.gpu is None and kind == "kv":
-            ready, chain = [Run(blocks.start, self.buffer.leading(blocks))], ()
-        elif self.gpu is None:
-            ready = self._existing(blocks)
-        for run in ready:
-            if run.count:
-                unit = self._ledger.open(query.conversation.key, run.count)
-                self._begin(Job(query, [run], chain, kind, unit))
+            blocks, chain = Run(blocks.start, self.buffer.leading(blocks)), ()
+        if not blocks.count:
+            return
+        is_text = kind == "text"
+        tokens = tokens_in(part, blocks, self._block_tokens) if is_text else self._text_along(query, part, blocks)
+        unit = self._ledger.open(query.conversation.key, blocks.count)
+        self._begin(Job(query, [blocks], chain, kind, text_tokens=tokens, unit=unit))
+        if query.conversation.has_ended and query.conversation.key != OPEN_LOOP:  # the source hears of it too late
+            self._ledger.decide(unit, "never_used")
+
+    def _text_along(self, query: Query, part: Part, run: Run) -> int:
+        """Return [tokens] whose text must go with the KV of `run`, to blend it."""
+        if query.prompt.chained or not self._sends_text_along:
+            return 0
+        return tokens_in(part, run, self._block_tokens)
 
     def _promote_outstanding(self, query: Query, run: Run, kind: Kind) -> list[Run]:
         """Promote what is under way; return the parts of `run` that are not."""
         outstanding = self._outstanding[query.receiver]
-        for _, job in outstanding.overlapping(run):
-            if job.kind == kind:
+        for job in outstanding.of(kind, run):
+            if job.landed and job.received <= query.received:  # it came, and was gone again when this was asked
+                self._forget(job)
+            else:
                 self._promote(job, query.on_late)
-        return outstanding.gaps(run)
+        return outstanding.lacks(kind, run)
 
     def _promote(self, job: Job, on_late: Callable[[], None]) -> None:
         if job.demand:
@@ -207,9 +216,7 @@ class Source:
     # -- a job from begin to end -------------------------------------------------------------------
 
     def _begin(self, job: Job) -> None:
-        outstanding = self._outstanding[job.receiver]
-        for run in job.runs:
-            outstanding.put(run, job)
+        self._outstanding[job.receiver].add(job)
         if job.unit is not None:
             self._ledger.begin(job.unit)
             if self._pusher is not None:
@@ -272,6 +279,11 @@ class Source:
             self.cancel(job, "never_used")
         elif self.buffer.pinned_blocks:
             self._waiting_for_room.append(job)
+            for other in self._pusher.under_way() if self._pusher is not None else ():
+                if job not in self._waiting_for_room:
+                    return
+                if other.pinned or other.computing:  # speculation makes way for demand (semantics D3)
+                    self.cancel(other, "evicted")
         else:
             blocks = sum(part.run.count for part in job.chain)
             raise InputError(
@@ -320,17 +332,11 @@ class Source:
                 call_after(self.env, link.delay_s, Order.TRANSFER_END, lambda: job.receiver.announced(job))
 
     def _payload_bytes(self, job: Job) -> int:
-        kv_bytes = sum(run.count for run in job.runs) * self.buffer.block_bytes
-        if job.kind == "kv" and not self._sends_text_along:
-            return kv_bytes
-        tokens = sum(tokens_in(job.chain[-1], run, self._block_tokens) for run in job.runs)
-        text_bytes = tokens * self._text_bytes_per_token
-        return text_bytes if job.kind == "text" else kv_bytes + text_bytes
+        blocks = sum(run.count for run in job.runs) if job.kind == "kv" else 0
+        return blocks * self.buffer.block_bytes + job.text_tokens * self._text_bytes_per_token
 
     def _landed(self, job: Job) -> None:
         job.landed = True
-        if self._pusher is None:
-            self._forget(job)
         job.receiver.delivered(job)
         self._end(job)
 
@@ -341,7 +347,7 @@ class Source:
             self.buffer.release(run)
         if job.unit is not None:
             self._ledger.end(job.unit)
-        if pinned and self._waiting_for_room:
+        if self._waiting_for_room:
             waiting = list(self._waiting_for_room)
             self._waiting_for_room.clear()
             for other in waiting:
@@ -370,10 +376,21 @@ class Source:
         self._links[receiver].send(self._control_bytes, traffic, lambda _: action(), control=True)
 
     def _forget(self, job: Job) -> None:
-        outstanding = self._outstanding[job.receiver]
-        for run in job.runs:
-            for piece, other in outstanding.overlapping(run):
-                if other is job:
-                    outstanding.remove(piece)
+        self._outstanding[job.receiver].remove(job)
         if self._pusher is not None:
             self._pusher.is_over(job)
+
+    def check_at_rest(self) -> None:
+        """Raise unless nothing is under way and nothing held: what a source must come to when all has happened.
+
+        Raises
+        ------
+        InvariantError : something leaked.
+        """
+        self.buffer.check_all_free()
+        left = sum(len(jobs) for jobs in self._outstanding.values()), len(self._computing), len(self._waiting_for_room)
+        if any(left):
+            raise InvariantError(
+                f"source {self.name}: {left[0]} jobs are under way, {left[1]} compute, {left[2]} wait for room"
+                " although nothing more will happen"
+            )

@@ -2,7 +2,7 @@
 
 A request takes all the memory it needs at once, or waits for it holding nothing, so that no two requests
 can block each other; room for the answer is taken with the prompt ("reserve-ahead", as Orca does), so no
-running sequence is ever preempted. What it then lacks comes from a source, from another request that is
+running sequence is ever preempted. What it then lacks comes from a source, from an earlier request that is
 computing it, or from its own prefill.
 """
 
@@ -16,16 +16,21 @@ from simpy import Environment
 from simkv.claim import Claim, take_overlap
 from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
-from simkv.jobs import Job, Query
-from simkv.kv.block import Run, joined
+from simkv.errors import InvariantError
+from simkv.first_look import FirstLook
+from simkv.jobs import Job, Query, Receiver
+from simkv.kv.block import Run, joined, overlap
 from simkv.kv.buffer import KvBuffer, Survey
-from simkv.kv.prefix import Conversation, Part, in_parts, is_own, tokens_in
-from simkv.kv.runmap import RunSet
+from simkv.kv.prefix import Conversation, Prompt, in_parts, is_own, tokens_in
+from simkv.kv.runmap import RunMap, RunSet
+from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
-from simkv.network.link import Link, Traffic
+from simkv.network.link import Traffic
 from simkv.policies.acquisition.question import Acquisition, AcquisitionView, Plan
-from simkv.sending import Source
 from simkv.text_ahead import TextAhead
+from simkv.upstream import Upstream
+
+_Pieces = list[tuple[int, Run]]  # (part index, blocks)
 
 
 class Server:
@@ -33,10 +38,9 @@ class Server:
 
     Parameters
     ----------
-    source, uplink : who sends what is missing, and the link to tell it; None = everything is computed here.
+    upstream : makes its line to the source that sends what is missing; None = everything is computed here.
     acquisition : how missing KV gets here.
     blend_share : share of each reused independent chunk that is recomputed (semantics B3); 0 = naive.
-    control_bytes : [bytes] of payload in a control message.
     text_bytes_per_token : [bytes] of text a token.
     """
 
@@ -49,10 +53,8 @@ class Server:
         *,
         ledger: Ledger,
         acquisition: Acquisition,
-        source: Source | None,
-        uplink: Link | None,
+        upstream: Callable[[Receiver], Upstream] | None,
         block_tokens: int,
-        control_bytes: int,
         text_bytes_per_token: int,
         blend_share: float,
     ) -> None:
@@ -64,32 +66,33 @@ class Server:
         self.requests = 0
         self._ledger = ledger
         self._acquisition = acquisition
-        self._source = source
-        self._uplink = uplink
+        self._upstream = upstream(self) if upstream is not None else None
         self._block_tokens = block_tokens
-        self._control_bytes = control_bytes
         self._text_bytes_per_token = text_bytes_per_token
         self._blend_share = blend_share
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
+        self._making: RunMap[Claim] = RunMap()  # blocks that requests compute, until their prompt is complete
+        self._held = 0  # requests that were given memory so far
+        self._look = FirstLook(self.buffer, ledger)
+        self._kv = KvAhead(self.buffer, ledger, gave_up=lambda job: self._refuse(job, Traffic.DEMAND))
         self._texts = TextAhead(
             self.buffer,
             gpu,
             ledger,
             block_tokens=block_tokens,
-            reserve=self._reserve_speculative,
+            reserve=lambda gaps, unit: not self._queue and self._kv.reserve(gaps, unit),
             arrived=self._wake,
-            freed=self._admit,
+            freed=self._admit_later,
         )
-        self._displaced = RunSet()  # what speculation evicted
-        self._evicted: list[Run] = []  # since the last notice
-        self._makes_room_for = Traffic.DEMAND
+        self._received = 0  # jobs that have arrived
 
     # -- a request takes what it needs -------------------------------------------------------------
 
     def claim(self, claim: Claim) -> None:
         """Take a request in; its `on_ready` is called once all it needs is here, or it is rejected."""
-        looks = self._first_look(claim)
+        looks = self._look.at(claim)
+        claim.was_late(self._texts.take_over(claim.prompt))
         if self._queue:
             self._queue.append(claim)
         elif self._hold(claim, looks):
@@ -114,6 +117,9 @@ class Server:
                 self.buffer.arrive(piece, pin=True)
                 claim.pinned.append(piece)
                 self._wake(piece)
+            for piece, maker in self._making.overlapping(run):
+                if maker is claim:
+                    self._making.remove(piece)
         if claim.recomputed:
             self._texts.compute()
 
@@ -126,30 +132,35 @@ class Server:
             self.buffer.release(Run(own.start, kept))
         for run in reversed(joined(sorted(claim.pinned))):
             self.buffer.release(run)
-        self._write_through(claim)
+        if self._upstream is not None:
+            self._upstream.write_through([run for _, run in claim.recomputed], self.buffer.block_bytes)
         self._admit()
 
     def session_ended(self, conversation: Conversation) -> None:
         """A conversation is over: its speculation ends, here and at the source."""
         self._texts.end_session(conversation)
+        self._kv.forget(conversation.private_spans())
         self._ledger.end_session(conversation.key)
-        source = self._source
-        if source is not None and source.speculates:
-            self._tell(Traffic.SPECULATIVE, lambda: source.has_ended(conversation))
+        if self._upstream is not None:
+            self._upstream.has_ended(conversation)
 
     # -- what the source sends ---------------------------------------------------------------------
 
     def announced(self, job: Job) -> None:
         """Make room for a push that began, or refuse it: no room, or here already."""
-        if job.demand or job.cancelled or job.landed:
+        if job.demand or job.cancelled or job.landed or job.unit is None:
             return
-        absent = [gap for run in job.runs for gap in self.buffer.absent(run)]
-        arriving = any(self.buffer.arriving(run) for run in job.runs)
-        if (not absent and not arriving) or not self._reserve_speculative(absent, job.unit):
-            self._refuse(job)
+        if any(overlap(run, awaited) for claim in self._claims for awaited in claim.awaited for run in job.runs):
+            return  # asked for since it was sent: there is room already, and the source will hear of it
+        if self._queue or not job.unit.is_open or not self._kv.accept(job):  # not open: its session has ended
+            self._ledger.decide(job.unit, "never_used")
+            self._refuse(job, Traffic.SPECULATIVE)
 
     def delivered(self, job: Job) -> None:
         """Take in what has arrived."""
+        self._received += 1
+        job.received = self._received
+        self._look.settle_late(job, self._claims, self._queue)
         if job.kind == "text":
             self._texts.came(job)
             for claim in list(self._claims):
@@ -157,68 +168,38 @@ class Server:
                     take_overlap(claim.texts, run)
                 self._check_ready(claim)
         else:
-            for run in job.runs:
-                for piece in self.buffer.arriving(run):
-                    self.buffer.arrive(piece)
-                    self._wake(piece)
+            self._kv.landed(job)
+            for piece in [piece for run in job.runs for piece in self.buffer.arriving(run)]:
+                for brought in self._not_made_here(piece):
+                    self.buffer.arrive(brought)
+                    self._wake(brought)
             self._texts.compute()
             self._admit()  # a push that has arrived can be evicted
-        source = self._source
-        if source is not None and source.speculates:
-            self._tell(job.traffic, lambda: source.has_arrived(job))
+        if self._upstream is not None:
+            self._upstream.has_arrived(job)
 
     def withdrawn(self, job: Job) -> None:
         """Give back the room of a push that will not come, unless a request has claimed it since."""
-        for run in job.runs:
-            for piece, mark in self.buffer.marks(run):
-                if mark is job.unit:
-                    for gone in self.buffer.arriving(piece):
-                        self.buffer.abandon(gone)
+        awaited = RunSet()
+        for run in (run for claim in self._claims for run in claim.awaited):
+            awaited.add(run)
+        self._kv.withdrawn(job, awaited)
         self._admit()
 
     def unavailable(self, conversation: Conversation, runs: list[Run]) -> None:
         """The source has no such blocks: whoever of this conversation waits for them computes them."""
-        for claim in list(self._claims):
-            if claim.conversation is conversation:
-                for run in runs:
-                    claim.recomputed += in_parts(claim.prompt.parts, take_overlap(claim.awaited, run))
-                self._check_ready(claim)
+        for claim in [claim for claim in self._claims if claim.conversation is conversation]:
+            for gap in [gap for run in runs for gap in self._not_made_here(run, before=claim)]:
+                found = in_parts(claim.prompt.parts, take_overlap(claim.awaited, gap))
+                claim.recomputed += found
+                self._will_make(claim, found)
+            self._check_ready(claim)
 
     # -- taking memory -----------------------------------------------------------------------------
 
-    def _first_look(self, claim: Claim) -> list[Survey]:
-        """Count what was needed, what speculation brought in time and what it still brings (semantics F1, F2)."""
-        looks = [self.buffer.survey(span) for span in claim.prompt.spans]
-        missing = sum(look.absent_blocks for look in looks) > claim.prompt.fresh_blocks
-        claim.ready_at_arrival = not (missing or any(look.arriving for look in looks))
-        if not claim.ready_at_arrival or any(look.is_marked for look in looks):
-            whole = [self._look_at(claim, part) for part in claim.prompt.parts if not part.fresh]  # look at all
-            claim.ready_at_arrival = all(whole)
-        claim.was_late(self._texts.take_over(claim.prompt))
-        return looks
-
-    def _look_at(self, claim: Claim, part: Part) -> bool:
-        """Count one part; return whether all of it is resident."""
-        look = self.buffer.survey(part.run)
-        is_missing = bool(look.absent or look.arriving)
-        units = self._settle_marks(claim, part.run) if look.is_marked else 0
-        claim.needed_units += units or is_missing
-        return not is_missing
-
-    def _settle_marks(self, claim: Claim, run: Run) -> int:
-        """Decide what speculated units that are asked for have become; return how many they were."""
-        units = 0
-        for piece, mark in self.buffer.marks(run):
-            if isinstance(mark, Unit) and mark.is_open:
-                units += 1
-                if self.buffer.arriving(piece):
-                    self._ledger.decide(mark, "used_late")
-                    claim.late_units += 1
-                else:
-                    self._ledger.decide(mark, "used_in_time")
-                    claim.in_time_units += 1
-            self.buffer.unmark(piece)
-        return units
+    def _admit_later(self) -> None:
+        """Let waiting requests in once all else of this instant has happened."""
+        call_at(self.env, self.env.now, Order.DECISION, self._admit)
 
     def _admit(self) -> None:
         """Give memory to the requests that wait for it, in order."""
@@ -237,17 +218,35 @@ class Server:
     def _hold(self, claim: Claim, looks: list[Survey]) -> bool:
         """Pin what is resident and reserve what is not, all or nothing; `looks` are the parts' spans as they are."""
         prompt, buffer = claim.prompt, self.buffer
-        own = buffer.survey(prompt.own) if prompt.own_known_tokens else Survey([prompt.own], [], [], 0, False)
-        need = sum(look.absent_blocks + look.idle_blocks for look in (*looks, own))  # what is in use cannot make room
-        if need > buffer.capacity_blocks - buffer.pinned_blocks:
-            return False
+        own = self._survey_own(prompt)
+        short = _room_for([*looks, own]) - buffer.capacity_blocks + buffer.pinned_blocks
+        if short > 0:
+            self._make_way(short, [run for look in looks for run in look.arriving])
+            looks, own = [buffer.survey(span) for span in prompt.spans], self._survey_own(prompt)
+            if _room_for([*looks, own]) > buffer.capacity_blocks - buffer.pinned_blocks:
+                return False
         if known := prompt.own_known_tokens // self._block_tokens:
             claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known))
         self._take(claim, looks, own)
         return True
 
+    def _survey_own(self, prompt: Prompt) -> Survey:
+        return self.buffer.survey(prompt.own) if prompt.own_known_tokens else Survey([prompt.own], [], [], 0, False)
+
+    def _make_way(self, blocks: int, needed: list[Run]) -> None:
+        """Stop speculation that holds so many blocks, if it holds as many: demand comes first (semantics D3)."""
+        spare = [*self._texts.spare(needed), *self._kv.spare(needed)]
+        if sum(freed for freed, _ in spare) < blocks:
+            return
+        for freed, give_up in spare:
+            if blocks > 0:
+                give_up()
+                blocks -= freed
+
     def _take(self, claim: Claim, looks: list[Survey], own: Survey) -> None:
         prompt, buffer = claim.prompt, self.buffer
+        self._held += 1
+        claim.order = self._held
         for piece in own.resident:
             buffer.pin(piece)
         for span, look in zip(prompt.spans, looks, strict=True):
@@ -256,10 +255,9 @@ class Server:
                 claim.pinned.append(piece)
             claim.awaited += look.arriving
             if look.is_marked:  # a push that began while the request waited for memory: from here on it is its own
-                self._settle_marks(claim, span)
+                self._look.settle_marks(claim, span)
                 claim.was_late(0)
             claim.recomputed += in_parts(prompt.parts, look.absent)
-        self._makes_room_for = Traffic.DEMAND
         for gap in own.absent:
             buffer.reserve(gap, pin=True)
         for _, gap in claim.recomputed:
@@ -269,44 +267,74 @@ class Server:
         """Decide how what is missing gets here, tell the source, and wait if there is something to wait for."""
         parts = claim.prompt.parts
         movable = [(index, run) for index, run in claim.recomputed if not parts[index].fresh]
-        wanted: list[tuple[int, Run]] = []
-        if movable or claim.awaited:
-            wanted = self._want(claim, movable)
-        source = self._source
-        if source is not None and (wanted or source.speculates):
+        kv, texts = self._want(claim, movable) if movable or claim.awaited else ([], [])
+        self._will_make(claim, claim.recomputed)
+        if self._upstream is not None:
             query = Query(
-                self, claim.conversation, claim.prompt, wanted, claim.plan, claim.was_late, claim.foresight
+                *(self, claim.conversation, claim.prompt, kv, texts, self._received),
+                on_late=claim.was_late,
+                foresight=claim.foresight,
             )
-            self._tell(Traffic.DEMAND if wanted else Traffic.SPECULATIVE, lambda: source.query(query))
+            self._upstream.ask(query)
         if claim.is_ready:
             claim.on_ready()
         else:
             self._claims.append(claim)
 
-    def _want(self, claim: Claim, movable: list[tuple[int, Run]]) -> list[tuple[int, Run]]:
-        """Return what the source must send; what it sends as KV is awaited instead of recomputed."""
+    def _want(self, claim: Claim, movable: list[tuple[int, Run]]) -> tuple[_Pieces, _Pieces]:
+        """Return what the source must send as KV and as text; what comes as KV is awaited instead of recomputed."""
         for run in claim.awaited:
             self._texts.promote(run)
-        if self._source is None:
-            return []
-        claim.plan = self._acquisition.decide(self._acquisition_view(claim, movable))
-        if claim.plan is Plan.ASSUME:
-            for index, run in movable:
-                self.buffer.arrive(run, pin=True)
-                claim.pinned.append(run)
-                claim.recomputed.remove((index, run))
-            return []
-        if claim.plan is Plan.TEXT:
-            wanted = [(index, gap) for index, run in movable for gap in self._texts.known.gaps(run)]
-            claim.texts = [run for _, run in wanted]
-            return wanted
-        arriving = in_parts(claim.prompt.parts, claim.awaited)
+        if self._upstream is None:
+            return [], []
+        plan = self._acquisition.decide(self._acquisition_view(claim, movable))
+        refetched_blocks = self._kv.refetched(run for _, run in movable)
+        brought = [gap for run in claim.awaited for gap in self._not_made_here(run, before=claim)]
+        coming = in_parts(claim.prompt.parts, brought)
+        if plan is Plan.ASSUME:
+            self._assume(claim, movable, coming)
+            return [], []
+        if plan is Plan.TEXT:
+            texts = [(index, gap) for index, run in movable for gap in self._texts.known.gaps(run)]
+            claim.texts = [run for _, run in texts]
+            return coming, texts
+        self._ledger.pollution_bytes += refetched_blocks * self.buffer.block_bytes
         for index, run in movable:
             claim.recomputed.remove((index, run))
             claim.awaited.append(run)
-            for piece, _ in self._displaced.take(run):
-                self._ledger.pollution_bytes += piece.count * self.buffer.block_bytes
-        return sorted(movable + arriving)
+        return sorted(movable + coming), []
+
+    def _assume(self, claim: Claim, movable: _Pieces, coming: _Pieces) -> None:
+        """Let what is missing, or still on its way, be here at once."""
+        for index, run in movable:
+            self.buffer.arrive(run, pin=True)
+            claim.pinned.append(run)
+            claim.recomputed.remove((index, run))
+        for _, run in coming:
+            self.buffer.arrive(run)
+            for taken in take_overlap(claim.awaited, run):
+                self.buffer.pin(taken)
+                claim.pinned.append(taken)
+            self._wake(run)
+
+    def _will_make(self, claim: Claim, pieces: _Pieces) -> None:
+        """Note what a request's own prefill makes, so that others wait for it instead of fetching it."""
+        for _, run in pieces:
+            for gap in self._making.gaps(run):
+                self._making.put(gap, claim)
+
+    def _not_made_here(self, run: Run, before: Claim | None = None) -> list[Run]:
+        """Return the parts of `run` that neither speculation computes here nor a request, or one before another.
+
+        Requests wait only for those that were given memory before them, so no two wait for each other.
+        """
+        left = [run]
+        for made, maker in self._making.overlapping(run):
+            if before is None or maker.order < before.order:
+                take_overlap(left, made)
+        for made in self._texts.computing(run):
+            take_overlap(left, made)
+        return left
 
     def _acquisition_view(self, claim: Claim, movable: list[tuple[int, Run]]) -> AcquisitionView:
         tokens = sum(tokens_in(claim.prompt.parts[index], run, self._block_tokens) for index, run in movable)
@@ -330,55 +358,37 @@ class Server:
             self._claims.remove(claim)
             claim.on_ready()
 
-    # -- room, notices, write-through --------------------------------------------------------------
+    # -- room that is lost -------------------------------------------------------------------------
 
-    def _reserve_speculative(self, gaps: list[Run], unit: Unit | None) -> bool:
-        buffer = self.buffer
-        if sum(gap.count for gap in gaps) > buffer.capacity_blocks - buffer.pinned_blocks or self._queue:
-            return False
-        self._makes_room_for = Traffic.SPECULATIVE
-        for gap in gaps:
-            buffer.reserve(gap, mark=unit)
-            self._displaced.take(gap)
-        self._makes_room_for = Traffic.DEMAND
-        return True
-
-    def _refuse(self, job: Job) -> None:
-        source = self._source
-        if job.unit is not None:
-            self._ledger.decide(job.unit, "never_used")
-        if source is not None:
-            self._tell(Traffic.SPECULATIVE, lambda: source.was_refused(job))
+    def _refuse(self, job: Job, traffic: Traffic) -> None:
+        if self._upstream is not None:
+            self._upstream.refuse(job, traffic)
 
     def _was_evicted(self, run: Run, mark: object) -> None:
+        takes_room = self._kv.takes_room
         if isinstance(mark, Unit) and mark.is_open:
             self._ledger.cut(mark, run.count, "evicted")
-        elif self._makes_room_for is Traffic.SPECULATIVE and not is_own(run):
-            self._displaced.add(run)
-        if self._source is None or not self._source.speculates or is_own(run):
-            return
-        if not self._evicted:
-            traffic = self._makes_room_for
-            call_at(self.env, self.env.now, Order.DECISION, lambda: self._send_evictions(traffic))
-        self._evicted.append(run)
+        elif takes_room and not is_own(run):
+            self._kv.was_displaced(run)
+        if self._upstream is not None and not is_own(run):
+            self._upstream.was_evicted(run, Traffic.SPECULATIVE if takes_room else Traffic.DEMAND)
 
-    def _send_evictions(self, traffic: Traffic) -> None:
-        evicted, self._evicted = self._evicted, []
-        source = self._source
-        if source is not None:
-            self._tell(traffic, lambda: source.was_evicted(self, evicted))
+    def check_at_rest(self) -> None:
+        """Raise unless nobody waits and nothing is held: what a server must come to when all has happened.
 
-    def _tell(self, traffic: Traffic, action: Callable[[], None]) -> None:
-        """Send a control message to the source; `action` happens when it arrives."""
-        assert self._uplink is not None
-        self._uplink.send(self._control_bytes, traffic, lambda _: action(), control=True)
+        Raises
+        ------
+        InvariantError : something leaked.
+        """
+        self.buffer.check_all_free()
+        self._texts.check_at_rest()
+        if self._queue or self._claims or len(self._making) or self.requests or self.sessions:
+            raise InvariantError(
+                f"server {self.name}: {len(self._queue)} requests wait for memory and {len(self._claims)} for KV;"
+                f" {self.requests} requests and {self.sessions} sessions have not ended"
+            )
 
-    def _write_through(self, claim: Claim) -> None:
-        """Send newly computed blocks to a source that only stores; its metadata says what it has."""
-        source = self._source
-        if source is None or source.gpu is not None or self._uplink is None:
-            return
-        runs = [gap for _, run in claim.recomputed for gap in source.buffer.absent(run)]
-        if runs:
-            payload_bytes = sum(run.count for run in runs) * self.buffer.block_bytes
-            self._uplink.send(payload_bytes, Traffic.BACKGROUND, lambda _: source.store(runs))
+
+def _room_for(looks: list[Survey]) -> int:
+    """Return how many blocks must be taken or kept from eviction; what is in use already cannot make room."""
+    return sum(look.absent_blocks + look.idle_blocks for look in looks)

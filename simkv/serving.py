@@ -2,8 +2,9 @@
 
 A turn arrives, is routed, looks up which of the KV it needs is resident, acquires the rest, is prefilled and
 decoded in batches with others, and leaves its KV behind. What each step means is told in one place each:
-`server.py` (what a server holds and lacks), `sending.py` (what the holder of KV computes, sends and pushes
-ahead of time), `compute/gpu.py` (the batch), `network/link.py` (the wire).
+`server.py` (what a server holds and lacks), `first_look.py` (what speculation did for a request), `sending.py`
+(what the holder of KV computes, sends and pushes ahead of time), `kv_ahead.py` and `text_ahead.py` (what becomes
+of that at the receiver), `compute/gpu.py` (the batch), `network/link.py` (the wire).
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ class Serving:
         self.recorder = recorder
         self._servers = servers
         self._routing = routing
-        self._homes: dict[Conversation, int] = {}
+        self._visited: dict[Conversation, list[int]] = {}  # the servers of each that has not ended, its home last
         self._requests = 0
 
     def serve(self, conversation: Conversation, turn: int, foresight: Foresight) -> Generator[Event, object, None]:
         """Carry one turn from its arrival to its last token."""
         request, prompt = self._arrive(conversation, turn)
-        server = self._route(request)
+        server = self._route(conversation, request)
         ready, finished = self.env.event(), self.env.event()
 
         # Look up what is resident; wait for what is in flight, fetch or recompute the rest. The same message
@@ -70,26 +71,30 @@ class Serving:
         self._finish(request, claim)
 
     def ended(self, conversation: Conversation) -> None:
-        """A session is over: nothing more is moved for it."""
-        home = self._homes.pop(conversation, None)
-        if home is not None:
-            self._servers[home].sessions -= 1
-            if conversation.key != OPEN_LOOP:
-                self._servers[home].session_ended(conversation)
+        """A session is over: nothing more is moved for it, to whichever server."""
+        conversation.has_ended = True
+        visited = self._visited.pop(conversation)
+        self._servers[visited[-1]].sessions -= 1
+        if conversation.key != OPEN_LOOP:
+            for index in visited:
+                self._servers[index].session_ended(conversation)
 
     def _arrive(self, conversation: Conversation, turn: int) -> tuple[Request, Prompt]:
         prompt = conversation.prompt(turn)
-        request = Request(self._requests, conversation, turn, self.env.now)
+        request = Request(self._requests, conversation.session.session_id, conversation.draw, turn, self.env.now)
         request.input_tokens, request.output_tokens = prompt.prompt_tokens, prompt.output_tokens
         self._requests += 1
         self.recorder.arrived(request)
         return request, prompt
 
-    def _route(self, request: Request) -> Server:
-        home = self._homes.get(request.conversation)
+    def _route(self, conversation: Conversation, request: Request) -> Server:
+        visited = self._visited.setdefault(conversation, [])
+        home = visited[-1] if visited else None
         choice = self._routing.choose(request.visible(home), self._servers)
         if choice != home:
-            self._homes[request.conversation] = choice
+            if choice in visited:
+                visited.remove(choice)
+            visited.append(choice)
             self._servers[choice].sessions += 1
             if home is not None:
                 self._servers[home].sessions -= 1

@@ -32,13 +32,16 @@ def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = N
     horizon_s = scenario.run.horizon_s
     with _rare_collections():
         world.env.run(until=horizon_s)
-    for gpu in world.gpus.values():
-        gpu.settle()
+    at_rest = world.env.peek() == math.inf
     for link in world.links.values():
         link.settle()
+    for gpu in world.gpus.values():
+        gpu.settle()
     world.ledger.settle()
     result = _result(world, arm, replication, horizon_s)
     _check(world, result)
+    if at_rest:
+        _check_at_rest(world, result)
     return result
 
 
@@ -87,10 +90,14 @@ def _check(world: World, result: RunResult) -> None:
         totals.wire_bytes_by_class["speculative"] - totals.speculative_control_bytes for totals in result.links.values()
     )
     world.ledger.check(speculative, sum(gpu.speculative_s for gpu in result.gpus.values()))
-    if not math.isinf(world.env.peek()):
-        return  # the horizon cut it: what is under way still holds its blocks
-    unfinished = result.requests["status"].count("unfinished")
-    if unfinished:
-        raise InvariantError(f"{unfinished} requests never finished although nothing is left to happen")
-    for buffer in [node.buffer for node in world.servers] + [node.buffer for node in world.sources.values()]:
-        buffer.check_all_free()
+
+
+def _check_at_rest(world: World, result: RunResult) -> None:
+    """Nothing more will happen: all requests have ended, and what they held is free."""
+    stuck = result.requests["status"].count("unfinished")
+    if stuck:
+        raise InvariantError(f"{stuck} requests wait for something that will not happen")
+    for server in world.servers:
+        server.check_at_rest()
+    for source in world.sources.values():
+        source.check_at_rest()

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from simkv.errors import InputError
 from simkv.kv.block import Run, joined, overlap
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
-from simkv.request import Session, TraceHeader
+from simkv.request import Session, TraceHeader, Turn
 
 VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blocks
+MOST_VERSIONS = REGION_BLOCKS // VERSION_BLOCKS  # of one dialogue: one for each chunk that was the last one loaded
 OPEN_LOOP = -1  # key of the one sequence that all requests without session identity make
 OWN_IDS = 1 << 60  # own blocks have ids from here on
 
@@ -130,9 +131,15 @@ class Content:
 
     def copy_of(self, session_id: str) -> int:
         """Return how often this session was drawn before: a copy shares no document with its original."""
+        if not self.has_sessions:  # every request is drawn once
+            return 0
         copy = self._copies.get(session_id, 0)
         self._copies[session_id] = copy + 1
         return copy
+
+    def private_spans(self, draw: int) -> tuple[Run, ...]:
+        """Return the id range that belongs to one draw of a block-run session alone."""
+        return () if self._is_global else (Run(self.region(("session", draw)), REGION_BLOCKS),)
 
     def name(self, run: Run) -> list[tuple[Run, bool]]:
         """Name a run in a prompt; return its pieces, each with whether it is named for the first time."""
@@ -151,25 +158,41 @@ class Content:
         pieces.sort()
         return pieces
 
-    def existing(self, run: Run) -> list[Run]:
-        """Return the blocks of a run that some prompt has named by now."""
-        return [piece for whole, _ in self._seen.overlapping(run) if (piece := overlap(whole, run)) is not None]
+    def existing_front(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """Return the front of a chain that some prompt has named by now: what comes after does not exist (B1)."""
+        found: list[Part] = []
+        for part in parts:
+            gaps = self._seen.gaps(part.run)
+            if not gaps:
+                found.append(part)
+                continue
+            if count := gaps[0].start - part.run.start:
+                run = Run(part.run.start, count)
+                found.append(Part(run, count * self.block_tokens, run))
+            break
+        return tuple(found)
 
     def placed(self, session: Session, draw: int, run: Run) -> list[Run]:
         """Return where the ids of a block-run session stand in this run's id space."""
+        if run.end > REGION_BLOCKS:
+            raise InputError(
+                f"block {run.end - 1} is beyond the {REGION_BLOCKS} ids that a trace may use; want smaller ids",
+                f"session {session.session_id}",
+            )
         if self._is_global:
             return [run]
-        first = session.turns[0].block_runs[0].start if session.turns[0].block_runs else 0
-        border = first + session.shared_blocks
         own = self.region(("session", draw))
-        if run.start >= border:
+        first = session.turns[0].block_runs[0].start if session.shared_blocks else 0
+        common = overlap(run, Run(first, session.shared_blocks)) if session.shared_blocks else None
+        if common is None:
             return [Run(own + run.start, run.count)]
-        shared = self.region(("shared", session.shared_key))
-        front = min(run.end, border) - run.start
-        placed = [Run(shared + run.start - first, front)]
-        if run.count > front:
-            placed.append(Run(own + border, run.count - front))
-        return placed
+        shared = self.region(("shared", session.shared_key)) - first
+        pieces = (
+            Run(own + run.start, common.start - run.start),
+            Run(shared + common.start, common.count),
+            Run(own + common.end, run.end - common.end),
+        )
+        return [piece for piece in pieces if piece.count]
 
 
 class Conversation:
@@ -185,6 +208,7 @@ class Conversation:
     ----------
     key : under which speculation for it is remembered: its draw, or `OPEN_LOOP` where requests have no
         session, and the whole stream of them is one sequence.
+    has_ended : its last answer is complete; set by whoever plays it.
     """
 
     def __init__(self, session: Session, draw: int, content: Content) -> None:
@@ -194,9 +218,15 @@ class Conversation:
                 " want 'document_first' or 'independent'",
                 f"session {session.session_id}",
             )
+        if len(session.chunk_tokens) >= MOST_VERSIONS:
+            raise InputError(
+                f"want a document of fewer than {MOST_VERSIONS} chunks, got {len(session.chunk_tokens)}",
+                f"session {session.session_id}",
+            )
         self.session = session
         self.draw = draw
         self.key = draw if content.has_sessions else OPEN_LOOP
+        self.has_ended = False
         self._content = content
         self._own_base = OWN_IDS + content.region(("own", draw))
         self._dialogue_tokens = 0
@@ -233,27 +263,39 @@ class Conversation:
     def future_parts(self, turn_index: int) -> dict[int | Run, tuple[Part, ...]]:
         """Return what a later turn will ask for, for oracles: each item with all that it needs, itself last.
 
-        Items are chunks, or the last run of the turn's chain; what of a chain does not exist yet is among its parts.
+        Items are chunks, or the last run of what exists of the turn's chain by now (semantics B1).
         """
         turn = self.session.turns[turn_index]
-        if self._chunks:
+        if self._chunks and self.key != OPEN_LOOP:
             return {chunk: self.chain(chunk) for chunk in turn.chunks}
-        chain = joined(run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named))
-        parts = tuple(Part(run, run.count * self._content.block_tokens, run) for run in chain)
+        if self._chunks:  # chunk numbers of strangers' documents would be mistaken for one another
+            return {chain[-1].run: chain for chain in map(self.chain, turn.chunks)}
+        parts = self._content.existing_front(self._chain_of(turn))
         return {parts[-1].run: parts} if parts else {}
+
+    def private_spans(self) -> tuple[Run, ...]:
+        """Return the id ranges of document or session that no other conversation can name."""
+        if self._chunks:
+            is_private = self.session.document_id is None
+            return (Run(self._chunks[0].run.start, REGION_BLOCKS),) if is_private else ()
+        return self._content.private_spans(self.draw)
 
     def accesses(self) -> list[tuple[Run, ...]]:
         """Return the shareable blocks that each turn uses, for oracles that need the recorded order."""
         loaded, found = 0, []
         for index, turn in enumerate(self.session.turns):
             if not self._chunks:
-                found.append(tuple(part.run for parts in self.future_parts(index).values() for part in parts))
+                found.append(tuple(part.run for part in self._chain_of(self.session.turns[index])))
             elif self.is_chained:
                 loaded = max([loaded, *(chunk + 1 for chunk in turn.chunks)])
                 found.append(tuple(part.run for part in self._chunks[:loaded]))
             else:
                 found.append(tuple(self._chunks[chunk].run for chunk in turn.chunks))
         return found
+
+    def _chain_of(self, turn: Turn) -> tuple[Part, ...]:
+        placed = (run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named))
+        return tuple(Part(run, run.count * self._content.block_tokens, run) for run in joined(placed))
 
     def _place_chunks(self) -> tuple[Part, ...]:
         session, content = self.session, self._content

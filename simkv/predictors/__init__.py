@@ -1,6 +1,19 @@
 """What will be asked next, and how surely? One predictor a file; the question is in `question.py`."""
 
-from simkv.predictors import markov, oracle, sequential
+from simkv.predictors import dialled_oracle, ensemble, markov, oracle, popularity, ppm_c, sequential
 from simkv.predictors.question import PREDICTORS, History, Item, Outcome, Predictor
 
-__all__ = ["PREDICTORS", "History", "Item", "Outcome", "Predictor", "markov", "oracle", "sequential"]
+__all__ = [
+    "PREDICTORS",
+    "History",
+    "Item",
+    "Outcome",
+    "Predictor",
+    "dialled_oracle",
+    "ensemble",
+    "markov",
+    "oracle",
+    "popularity",
+    "ppm_c",
+    "sequential",
+]

@@ -139,21 +139,27 @@ def void(_: object) -> None:
     """Drop a value where an action is wanted."""
 
 
+def _arrival(env: Environment, at_s: float) -> Event:
+    """Return an event at an absolute time, behind the transfers and steps that end then (semantics D5)."""
+    event = env.event()
+    call_at(env, at_s, Order.ARRIVAL, lambda: void(event.succeed()))
+    return event
+
+
 def _play(env: Environment, serving: Serving, conversation: Conversation) -> Generator[Event, object, None]:
     """Live one session: think, ask, read the answer, think again."""
     for index, turn in enumerate(conversation.session.turns):
-        if turn.think_s > 0:
-            yield env.timeout(turn.think_s)
+        if index or turn.think_s > 0:
+            yield _arrival(env, env.now + turn.think_s)
         yield from serving.serve(conversation, index, _SessionForesight(conversation, index))
     serving.ended(conversation)
 
 
 class _Coming(NamedTuple):
-    """A request that has been read and has not arrived: when it will, and what it will ask."""
+    """A request that has been read and has not arrived, and when it will."""
 
     conversation: Conversation
     at_s: float
-    future: Future
 
 
 class OpenLoop:
@@ -190,7 +196,7 @@ class OpenLoop:
         """Return the items of the next requests in recorded order; for oracles."""
         if count > MOST_AHEAD:
             raise InputError(f"an oracle may look {MOST_AHEAD} requests ahead in an open loop, got {count}")
-        return _merged(coming.future for coming in islice(self._ahead, count))
+        return _merged(coming.conversation.future_parts(0) for coming in islice(self._ahead, count))
 
     def _let_in(self, env: Environment, serving: Serving) -> Generator[Event, object, None]:
         coming = self._jittered()
@@ -201,7 +207,7 @@ class OpenLoop:
                 return
             at_s = self._ahead[0].at_s
             if at_s > env.now:
-                yield env.timeout(at_s - env.now)
+                yield _arrival(env, at_s)
             env.process(self._serve(env, serving, self._ahead.popleft().conversation))
 
     def _serve(self, env: Environment, serving: Serving, conversation: Conversation) -> Generator[Event, object, None]:
@@ -227,4 +233,4 @@ class OpenLoop:
         )
         for offset, (session, jitter_s) in enumerate(zip(tick, jitters, strict=True)):
             conversation = Conversation(session, first + offset, self._content)
-            yield _Coming(conversation, (session.start_s or 0.0) + jitter_s, conversation.future_parts(0))
+            yield _Coming(conversation, (session.start_s or 0.0) + jitter_s)

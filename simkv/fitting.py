@@ -1,0 +1,94 @@
+"""Do a scenario and its trace fit together? What the scenario's own checks cannot know, they not having read the trace.
+
+And what no scenario of several servers may ask yet: it is refused here rather than ignored.
+"""
+
+from __future__ import annotations
+
+from simkv.errors import InputError
+from simkv.policies import PREFETCH
+from simkv.predictors import PREDICTORS
+from simkv.request import TraceHeader
+from simkv.scenario import Scenario
+
+
+def check(scenario: Scenario, header: TraceHeader) -> None:
+    """Refuse what a scenario asks and cannot have.
+
+    Parameters
+    ----------
+    scenario : as `Scenario.for_arm` returns it.
+    header : of its trace.
+
+    Raises
+    ------
+    InputError : a policy has nothing to work on, or a server could not do what it is asked.
+    """
+    _check_servers(scenario)
+    if not header.has_sessions:
+        _check_open_loop(scenario)
+        clock_quantum_s(header)
+    if header.layout is None:
+        _check_block_runs(scenario)
+
+
+def clock_quantum_s(header: TraceHeader) -> float:
+    """Return [s] the resolution of a trace's clock, which its provenance states; 0 = exact.
+
+    Raises
+    ------
+    InputError : it is no time.
+
+    Examples
+    --------
+    >>> clock_quantum_s(TraceHeader(512, None, "global", False, {"timestamp_quantum_s": 3}))
+    3.0
+    """
+    quantum_s = header.provenance.get("timestamp_quantum_s", 0.0)
+    if isinstance(quantum_s, bool) or not isinstance(quantum_s, int | float) or quantum_s < 0:
+        raise InputError(f"timestamp_quantum_s: want seconds, at least 0, got {quantum_s!r}", "provenance of the trace")
+    return float(quantum_s)
+
+
+def _check_servers(scenario: Scenario) -> None:
+    sources = {spec.source for spec in scenario.servers.values()}
+    for name, spec in scenario.servers.items():
+        if name in sources and spec.count > 1:
+            raise InputError(f"server {name!r} is a source, of which there can be one; want count 1", f"servers.{name}")
+        if name in sources and spec.source is not None:
+            raise InputError(
+                f"server {name!r} is a source and has a source of its own; simkv simulates one hop: want no source",
+                f"servers.{name}.source",
+            )
+        if name not in sources and spec.gpu is None:
+            raise InputError(f"server {name!r} serves requests and has no gpu", f"servers.{name}")
+
+
+def _check_open_loop(scenario: Scenario) -> None:
+    prefetch, workload = scenario.policies.prefetch.name, scenario.workload
+    if prefetch != "none" and not PREFETCH.is_oracle(prefetch):
+        raise InputError(
+            f"prefetch {prefetch!r} predicts within sessions, and this trace has no session identity; want"
+            " 'none' or 'oracle'",
+            "policies.prefetch",
+        )
+    if workload.sessions is not None or workload.starts == "poisson":
+        raise InputError(
+            "this trace has no session identity: its requests come when they were recorded; want neither sessions"
+            " nor session_rate",
+            "workload",
+        )
+
+
+def _check_block_runs(scenario: Scenario) -> None:
+    policies = scenario.policies
+    used = {"prefetch": PREFETCH.get(policies.prefetch.name)}
+    if policies.prefetch.name not in ("none", "sequential", "oracle"):  # these ask no predictor
+        used["predictor"] = PREDICTORS.get(policies.predictor.name)
+    for question, plugin in used.items():
+        if getattr(plugin, "needs_chunks", False):
+            raise InputError(
+                f"{question} {getattr(policies, question).name!r} needs a document of chunks, and this trace names"
+                " block runs",
+                f"policies.{question}",
+            )

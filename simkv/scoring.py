@@ -1,0 +1,322 @@
+"""How good are forecasts? Proper scores of probabilities and of times, forecast before and compared after.
+
+A `Scorer` is fed prequentially: what was predicted before a query, then what the query asked for. Of an item that a
+forecast names, the event is "the query asks for it". Scores are null (None) before the first query.
+
+The scores are proper: nobody gains, on average, by saying anything but what he believes (Gneiting and Raftery,
+"Strictly proper scoring rules, prediction, and estimation", JASA 102, 2007).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+from simkv.errors import InputError
+
+K = TypeVar("K", bound=Hashable)
+
+#: Least probability in the log score: what was ruled out and happened costs -ln 1e-6 = 13.8 nats, not infinity.
+LOG_FLOOR = 1e-6
+
+#: How far a sum of probabilities may exceed 1 by rounding.
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Forecasts of about the same probability.
+
+    Attributes
+    ----------
+    count : how many.
+    forecast : their mean probability.
+    frequency : share of them that came true.
+    """
+
+    count: int
+    forecast: float
+    frequency: float
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Murphy's parts of the Brier score: reliability - resolution + uncertainty + within_bins.
+
+    Attributes
+    ----------
+    reliability : squared distance of forecasts from the frequencies that followed; 0 = calibrated.
+    resolution : squared distance of those frequencies from the mean one; larger is better.
+    uncertainty : the score of the mean frequency, said of everything; a property of what was asked alone.
+    within_bins : what is lost by treating the forecasts of a bin as one; 0 where they are equal.
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within_bins: float
+
+
+@dataclass(slots=True)
+class _Group:
+    """Forecasts of the very same probability."""
+
+    probability: float
+    count: int = 0
+    happened: int = 0
+
+
+class Scorer:
+    """Scores of one predictor, prequentially.
+
+    What is kept grows with the number of different probabilities, not with the number of queries.
+
+    Parameters
+    ----------
+    floor : least probability in the log score.
+
+    Attributes
+    ----------
+    queries : fed so far.
+
+    Examples
+    --------
+    >>> scorer = Scorer()
+    >>> scorer.add({"a": 0.8, "b": 0.2}, "a")
+    >>> scorer.add({"a": 0.8, "b": 0.2}, "b")
+    >>> round(scorer.brier(), 3), round(scorer.log_score(), 3), scorer.top(1), scorer.top(3)
+    (0.68, 0.916, 0.5, 1.0)
+    """
+
+    def __init__(self, floor: float = LOG_FLOOR) -> None:
+        if not 0 < floor <= 1:
+            raise InputError(f"floor of the log score: want a probability above 0, got {floor}")
+        self.floor = floor
+        self.queries = 0
+        self._groups: dict[float, _Group] = {}
+        self._ranks: dict[tuple[int, int], int] = {}  # (items more probable than the one asked, as probable) -> queries
+
+    def add(self, forecast: Mapping[K, float], asked: K, candidates: int | None = None) -> None:
+        """Take in one query.
+
+        Parameters
+        ----------
+        forecast : {item: P(the query asks for it)}, made before the query; the rest has probability 0.
+        asked : the item that it asked for.
+        candidates : how many items it could have asked for. What they add to the uncertainty they add to the
+            resolution; no other score depends on them. None = those named and the one asked for.
+
+        Raises
+        ------
+        InputError : not probabilities, or fewer candidates than items.
+        """
+        total = math.fsum(forecast.values())
+        if not all(0 <= p <= 1 for p in forecast.values()) or total > 1 + _EPSILON:
+            raise InputError(f"forecast: want probabilities with a sum of at most 1, got {dict(forecast)}")
+        items = len(forecast) + (asked not in forecast)
+        if candidates is not None and candidates < items:
+            raise InputError(f"candidates: want at least the {items} items named and asked for, got {candidates}")
+        self.queries += 1
+        given = forecast.get(asked, 0.0)
+        for probability in forecast.values():
+            self._group(probability).count += 1
+        self._group(0.0).count += (items if candidates is None else candidates) - len(forecast)
+        self._group(given).happened += 1
+        rank = (sum(p > given for p in forecast.values()), sum(p == given for p in forecast.values()) if given else 0)
+        self._ranks[rank] = self._ranks.get(rank, 0) + 1
+
+    def brier(self) -> float | None:
+        """Return the mean over queries of the sum over items of (probability - asked)^2: 0 best, 2 worst.
+
+        References
+        ----------
+        Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+        """
+        if not self.queries:
+            return None
+        return math.fsum(_squares(group) for group in self._groups.values()) / self.queries
+
+    def log_score(self) -> float | None:
+        """Return [nats] the mean of -ln P(what was asked), P no less than the floor; 0 is best.
+
+        References
+        ----------
+        Good, "Rational decisions", J. Royal Statistical Society B 14, 1952.
+        """
+        if not self.queries:
+            return None
+        terms = (-group.happened * math.log(max(group.probability, self.floor)) for group in self._groups.values())
+        return max(0.0, math.fsum(terms) / self.queries)
+
+    def top(self, k: int) -> float | None:
+        """Return the share of queries for one of the `k` most probable items; equals share the last places."""
+        if not self.queries:
+            return None
+        shares = (
+            queries * min(1.0, max(0, k - above) / equal)
+            for (above, equal), queries in self._ranks.items()
+            if equal  # 0 = not named, or with probability 0
+        )
+        return math.fsum(shares) / self.queries
+
+    def split(self, bins: int | None = None) -> Split | None:
+        """Return the parts of the Brier score; their sum is `brier()` up to rounding.
+
+        Parameters
+        ----------
+        bins : about how many, of equal mass, and one for probability 0; None = one for each different probability,
+            which suits forecasts that take few values (`within_bins` is 0 then).
+
+        References
+        ----------
+        Murphy, "A new vector partition of the probability score", J. Appl. Meteorology 12(4), 1973; within bins:
+        Stephenson, Coelho and Jolliffe, Weather and Forecasting 23(4), 2008.
+        """
+        if not self.queries:
+            return None
+        groups = self._sorted()
+        pairs = sum(group.count for group in groups)
+        mean = self.queries / pairs  # each query asks for one item
+        named = _equal_mass([g for g in groups if g.probability > 0], pairs if bins is None else bins)
+        binned = [
+            (members, _bin(members)) for members in ([g for g in groups if g.probability == 0], *named) if members
+        ]
+        made = [found for _, found in binned]
+        return Split(
+            reliability=math.fsum(b.count * (b.forecast - b.frequency) ** 2 for b in made) / self.queries,
+            resolution=math.fsum(b.count * (b.frequency - mean) ** 2 for b in made) / self.queries,
+            uncertainty=pairs * mean * (1 - mean) / self.queries,
+            within_bins=math.fsum(term for members, b in binned for term in _within(members, b)) / self.queries,
+        )
+
+    def reliability_curve(self, bins: int = 10) -> list[Bin]:
+        """Return how often forecasts came true, by their probability, in order.
+
+        Only what was named with a probability above 0 counts: the rest is no forecast.
+
+        Parameters
+        ----------
+        bins : about how many, of equal mass; equal probabilities stay together.
+        """
+        return [_bin(members) for members in _equal_mass([g for g in self._sorted() if g.probability > 0], bins)]
+
+    def calibration_error(self, bins: int = 10) -> float | None:
+        """Return the expected calibration error (ECE): the mean of |probability - frequency| over `reliability_curve`.
+
+        References
+        ----------
+        Nguyen and O'Connor, "Posterior calibration and exploratory analysis for NLP models", EMNLP 2015.
+        """
+        curve = self.reliability_curve(bins)
+        total = sum(b.count for b in curve)
+        return math.fsum(b.count * abs(b.forecast - b.frequency) for b in curve) / total if total else None
+
+    def _group(self, probability: float) -> _Group:
+        group = self._groups.get(probability)
+        if group is None:
+            group = self._groups[probability] = _Group(probability)
+        return group
+
+    def _sorted(self) -> list[_Group]:
+        return sorted((g for g in self._groups.values() if g.count), key=lambda g: g.probability)
+
+
+def crps_sample(sample: Sequence[float], observed: float) -> float:
+    """Return the continuous ranked probability score of a forecast given as a sample, in the sample's unit.
+
+    The integral over x of (share of the sample up to x - [observed up to x])^2; 0 is best, and of a single value it
+    is the absolute error.
+
+    Raises
+    ------
+    InputError : an empty sample.
+
+    References
+    ----------
+    Matheson and Winkler, "Scoring rules for continuous probability distributions", Management Science 22(10), 1976.
+
+    Examples
+    --------
+    >>> crps_sample([2.0], 5.0)
+    3.0
+    >>> crps_sample([0.0, 2.0], 1.0)
+    0.5
+    """
+    if not sample:
+        raise InputError("forecast: want a sample of at least one value, got none")
+    return _crps([(value, 1 / len(sample)) for value in sorted(sample)], observed)
+
+
+def crps_quantiles(quantiles: Mapping[float, float], observed: float) -> float:
+    """Return the continuous ranked probability score of a forecast given by quantiles, in their unit.
+
+    Each value stands for the probabilities nearest to its level, so that levels (i - 1/2) / n are a sample of n.
+
+    Parameters
+    ----------
+    quantiles : {level: value}, levels strictly between 0 and 1, values not falling.
+
+    Raises
+    ------
+    InputError : no quantiles, a level that is none, or quantiles that cross.
+
+    Examples
+    --------
+    >>> crps_quantiles({0.25: 0.0, 0.75: 2.0}, 1.0)
+    0.5
+    """
+    levels = sorted(quantiles)
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise InputError(f"forecast: want quantiles at levels between 0 and 1, got {dict(quantiles)}")
+    values = [quantiles[level] for level in levels]
+    if any(low > high for low, high in pairwise(values)):
+        raise InputError(f"forecast: want quantiles that do not fall with their level, got {dict(quantiles)}")
+    edges = [0.0, *((low + high) / 2 for low, high in pairwise(levels)), 1.0]
+    weights = [high - low for low, high in pairwise(edges)]
+    return _crps(list(zip(values, weights, strict=True)), observed)
+
+
+def _crps(steps: list[tuple[float, float]], observed: float) -> float:
+    """Return E|X - observed| - E|X - X'| / 2 of a step distribution, given as sorted (value, weight)."""
+    distance = math.fsum(weight * abs(value - observed) for value, weight in steps)
+    spread, below = [], 0.0
+    for (value, weight), (following, _) in pairwise(steps):
+        below += weight
+        spread.append((following - value) * below * (1 - below))
+    return max(0.0, distance - math.fsum(spread))
+
+
+def _squares(group: _Group) -> float:
+    return (group.count - group.happened) * group.probability**2 + group.happened * (1 - group.probability) ** 2
+
+
+def _bin(members: Sequence[_Group]) -> Bin:
+    count = sum(group.count for group in members)
+    forecast = math.fsum(group.count * group.probability for group in members) / count
+    return Bin(count, forecast, sum(group.happened for group in members) / count)
+
+
+def _within(members: Sequence[_Group], found: Bin) -> Iterator[float]:
+    """Yield what each group adds to the score beyond its bin's means: variance - 2 covariance."""
+    for group in members:
+        off = group.probability - found.forecast
+        yield group.count * off * (off - 2 * (group.happened / group.count - found.frequency))
+
+
+def _equal_mass(groups: Sequence[_Group], bins: int) -> Iterator[list[_Group]]:
+    """Yield neighbours in at most `bins` bins of about equal mass; a group is never cut."""
+    if bins < 1:
+        raise InputError(f"bins: want at least 1, got {bins}")
+    total = sum(group.count for group in groups)
+    members: list[_Group] = []
+    mass = filled = 0
+    for group in groups:
+        members.append(group)
+        mass += group.count
+        if mass * bins // total > filled:
+            filled = mass * bins // total
+            yield members
+            members = []

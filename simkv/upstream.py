@@ -1,0 +1,83 @@
+"""What does a server tell the source of its KV, in which class, at what price? (semantics C2)
+
+Every message pays delay and bytes on the uplink. What demand causes is demand class, the rest speculative. A
+source is told what arrives and what goes whether it pushes or not: a directory that only pushing arms paid for
+in demand class would delay their demand, and theirs alone (semantics E2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simpy import Environment
+
+from simkv.clock import Order, call_at
+from simkv.jobs import Job, Query, Receiver
+from simkv.kv.block import Run
+from simkv.kv.prefix import Conversation
+from simkv.network.link import Link, Traffic
+from simkv.sending import Source
+
+
+class Upstream:
+    """One server's line to its source.
+
+    Parameters
+    ----------
+    receiver : the server.
+    control_bytes : [bytes] of payload in a control message.
+    """
+
+    def __init__(
+        self, env: Environment, receiver: Receiver, source: Source, uplink: Link, *, control_bytes: int
+    ) -> None:
+        self._env = env
+        self._receiver = receiver
+        self._source = source
+        self._uplink = uplink
+        self._control_bytes = control_bytes
+        self._evicted: list[Run] = []  # since the last notice
+
+    def ask(self, query: Query) -> None:
+        """Say what a turn asks, and what of it is lacking."""
+        if query.kv or query.texts:
+            self._tell(Traffic.DEMAND, lambda: self._source.query(query))
+        elif self._source.speculates:  # nothing to send, but something to learn
+            self._tell(Traffic.SPECULATIVE, lambda: self._source.query(query))
+
+    def has_arrived(self, job: Job) -> None:
+        """Say that a job is here."""
+        self._tell(job.traffic, lambda: self._source.has_arrived(job))
+
+    def refuse(self, job: Job, traffic: Traffic) -> None:
+        """Say that a push is not wanted."""
+        self._tell(traffic, lambda: self._source.was_refused(job))
+
+    def was_evicted(self, run: Run, traffic: Traffic) -> None:
+        """Say that blocks are gone: one message for all that go at one instant."""
+        if not self._evicted:
+            call_at(self._env, self._env.now, Order.DECISION, lambda: self._send_evictions(traffic))
+        self._evicted.append(run)
+
+    def has_ended(self, conversation: Conversation) -> None:
+        """Say that a conversation is over."""
+        if self._source.speculates:
+            self._tell(Traffic.SPECULATIVE, lambda: self._source.has_ended(conversation))
+
+    def write_through(self, runs: list[Run], block_bytes: int) -> None:
+        """Send newly computed blocks to a source that only stores; its metadata says what it has."""
+        source = self._source
+        if source.gpu is not None:
+            return
+        new = [gap for run in runs for gap in source.buffer.absent(run)]
+        if new:
+            payload_bytes = sum(run.count for run in new) * block_bytes
+            self._uplink.send(payload_bytes, Traffic.BACKGROUND, lambda _: source.store(new))
+
+    def _send_evictions(self, traffic: Traffic) -> None:
+        evicted, self._evicted = self._evicted, []
+        self._tell(traffic, lambda: self._source.was_evicted(self._receiver, evicted))
+
+    def _tell(self, traffic: Traffic, action: Callable[[], None]) -> None:
+        """Send a control message; `action` happens when it arrives."""
+        self._uplink.send(self._control_bytes, traffic, lambda _: action(), control=True)
