@@ -106,8 +106,11 @@ def where_bytes_went(comparison: Comparison) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
         axes.set_xlabel("wire bytes a replication, summed over links")
         axes.set_title(f"{comparison.scenario.name}: where the bytes went", loc="left")
-        axes.margins(x=0.06)  # the longest bar ends inside the frame
         if left.any():
+            axes.set_xlim(0, 1.14 * left.max())  # room for the totals, which show bars too short to see
+            total = EngFormatter(unit="B", places=1)
+            for row, width in enumerate(left):
+                axes.annotate(total(width), (width, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
             figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 
