@@ -11,12 +11,11 @@ from collections.abc import Callable
 
 from simkv.kv.block import Run
 from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, Prompt
-from simkv.predictors.question import History, Item, Outcome
+from simkv.predictors.question import LONGEST_CONTEXT, History, Item, Outcome
 
 NEW_CHAIN = -1  # the move to a chain never seen before
 MOST_CHAINS = 16  # chains remembered: a conversation with sub-agents alternates between a few
 MOST_REMEMBERED = 256  # queries remembered, at least
-LONGEST_CONTEXT = 16  # moves handed to a predictor that learns
 
 
 class Remembered:

@@ -256,7 +256,7 @@ class Source:
             self.buffer.pin(run)
         if not self._reserve_all(gaps):
             for run in resident:
-                self.buffer.release(run)
+                self.buffer.release(run, was_used=False)
             self._has_no_room(job)
             return
         job.pinned = resident
@@ -344,7 +344,7 @@ class Source:
         """Let go of what a job held; nothing more can be spent on it here."""
         pinned, job.pinned = job.pinned, []
         for run in pinned:
-            self.buffer.release(run)
+            self.buffer.release(run, was_used=job.demand)
         if job.unit is not None:
             self._ledger.end(job.unit)
         if self._waiting_for_room:

@@ -145,7 +145,7 @@ class TextAhead:
             self._buffer.pin(run)  # not to be evicted for what follows it
         if not gaps or not self._reserve(gaps, unit):
             for run in reversed(front):
-                self._buffer.release(run)
+                self._buffer.release(run, was_used=False)
             self._ledger.decide(unit, "never_used")
             self._ledger.end(unit)
             return
@@ -187,7 +187,7 @@ class TextAhead:
                 self._buffer.arrive(gap)
                 self._arrived(gap)
         for run in reversed(prefill.front):
-            self._buffer.release(run)
+            self._buffer.release(run, was_used=False)
         self._ledger.end(prefill.unit)
         if not prefill.sequence.cancelled:
             self.compute()

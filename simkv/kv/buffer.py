@@ -230,16 +230,12 @@ class KvBuffer:
                 self.pinned_blocks += piece[1]
             entry.pins += 1
 
-    def release(self, run: Run, *, drop: bool = False) -> None:
-        """End one use of `run`; `drop` throws the blocks away instead of keeping them."""
-        free = []
-        for piece, entry in self._isolate(run):
-            if entry.pins <= 0:
-                raise InvariantError(f"{piece} was released more often than pinned")
-            entry.pins -= 1
-            if entry.pins == 0:
-                self.pinned_blocks -= piece[1]
-                free.append((piece, entry))
+    def release(self, run: Run, *, drop: bool = False, was_used: bool = True) -> None:
+        """End one use of `run`; `drop` throws the blocks away instead of keeping them.
+
+        `was_used=False`: it was only held in place, so the eviction policy does not hear of a use.
+        """
+        free = self._unpin(run)
         if drop:
             for piece, entry in free:
                 self._remove(piece, entry)
@@ -249,7 +245,20 @@ class KvBuffer:
             if not entry.known:
                 entry.known = True
                 self._eviction.inserted(piece, now_s)
-            self._eviction.used(piece, now_s)
+            if was_used:
+                self._eviction.used(piece, now_s)
+
+    def _unpin(self, run: Run) -> list[tuple[Run, Entry]]:
+        """Take one pin off each piece of `run`; return those that nobody uses any more."""
+        free = []
+        for piece, entry in self._isolate(run):
+            if entry.pins <= 0:
+                raise InvariantError(f"{piece} was released more often than pinned")
+            entry.pins -= 1
+            if entry.pins == 0:
+                self.pinned_blocks -= piece[1]
+                free.append((piece, entry))
+        return free
 
     def unmark(self, run: Run) -> None:
         """Forget the marks inside `run`."""

@@ -59,9 +59,9 @@ def test_a_late_unit_counted_twice_is_noticed(late: Scenario, monkeypatch: pytes
 def test_a_leaked_reservation_is_noticed(late: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     release = KvBuffer.release
 
-    def leaking(self: KvBuffer, run: Run, *, drop: bool = False) -> None:
+    def leaking(self: KvBuffer, run: Run, *, drop: bool = False, was_used: bool = True) -> None:
         if not drop:
-            release(self, run, drop=drop)
+            release(self, run, was_used=was_used)
 
     monkeypatch.setattr(KvBuffer, "release", leaking)
     with pytest.raises(InvariantError, match="still in use"):

@@ -52,6 +52,8 @@ class Belady:
     The minimum number of misses for unit blocks and a fixed sequence of accesses; a reference point, not a
     bound, once timing changes the order (semantics G5).
 
+    It sees the uses of its own buffer: with several servers a next use may be one that another server serves.
+
     Source: Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal
     5(2), 1966.
     """
