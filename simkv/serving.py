@@ -44,7 +44,8 @@ class Serving:
         claim = Claim(conversation, prompt, foresight, on_ready=ready.succeed)
         server.requests += 1
         server.claim(claim)
-        yield ready
+        if not ready.triggered:
+            yield ready
         request.stall_s = self.env.now - request.arrival_s
         if claim.rejected:
             request.status = "rejected"

@@ -228,6 +228,7 @@ class Conversation:
         self.key = draw if content.has_sessions else OPEN_LOOP
         self.has_ended = False
         self._content = content
+        self._foreseen: tuple[Turn | None, tuple[Part, ...]] = (None, ())
         self._own_base = OWN_IDS + content.region(("own", draw))
         self._dialogue_tokens = 0
         self._version_tokens = 0  # dialogue tokens whose KV was computed behind the current document
@@ -270,7 +271,9 @@ class Conversation:
             return {chunk: self.chain(chunk) for chunk in turn.chunks}
         if self._chunks:  # chunk numbers of strangers' documents would be mistaken for one another
             return {chain[-1].run: chain for chain in map(self.chain, turn.chunks)}
-        parts = self._content.existing_front(self._chain_of(turn))
+        if turn is not self._foreseen[0]:  # an oracle looks at a turn again at every query before it
+            self._foreseen = (turn, self._chain_of(turn))
+        parts = self._content.existing_front(self._foreseen[1])
         return {parts[-1].run: parts} if parts else {}
 
     def private_spans(self) -> tuple[Run, ...]:

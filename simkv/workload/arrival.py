@@ -18,7 +18,7 @@ from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.kv.prefix import Content, Conversation, Part
 from simkv.request import Session
-from simkv.rng import stream
+from simkv.rng import stream, uniform
 from simkv.serving import Serving
 
 #: What later turns will ask for: each item with all that it needs, itself last.
@@ -228,7 +228,7 @@ class OpenLoop:
 
     def _spread(self, tick: list[Session], first: int) -> Iterator[_Coming]:
         jitters = sorted(
-            stream(self._seed, self._replication, first + i, "jitter").random() * self._quantum_s
+            uniform(self._seed, self._replication, first + i, "jitter") * self._quantum_s
             for i in range(len(tick))
         )
         for offset, (session, jitter_s) in enumerate(zip(tick, jitters, strict=True)):
