@@ -7,13 +7,14 @@ request that needs it (semantics D3).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from simkv.jobs import Job
 from simkv.kv.block import Run, overlap
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.runmap import RunSet
+from simkv.kv.runmap import RunMap, RunSet
 from simkv.ledger import Ledger, Unit
 
 
@@ -35,7 +36,9 @@ class KvAhead:
         self._ledger = ledger
         self._gave_up = gave_up
         self._reserved: dict[Job, list[Run]] = {}
-        self._displaced = RunSet()
+        self._displaced: RunMap[int] = RunMap()  # numbered in the order in which they went
+        self._went: deque[tuple[int, Run]] = deque()
+        self._went_blocks = 0
 
     def reserve(self, gaps: list[Run], unit: Unit) -> bool:
         """Take room for speculated blocks, or say no."""
@@ -92,8 +95,21 @@ class KvAhead:
         self._gave_up(job)
 
     def was_displaced(self, run: Run) -> None:
-        """Speculation evicted something that had been asked for."""
-        self._displaced.add(run)
+        """Speculation evicted something that had been asked for.
+
+        No more of it is remembered than the buffer holds: what went before that would be gone without speculation.
+        """
+        number = self._went[-1][0] + 1 if self._went else 0
+        self._displaced.take(run)
+        self._displaced.put(run, number)
+        self._went.append((number, run))
+        self._went_blocks += run.count
+        while self._went_blocks > self._buffer.capacity_blocks:
+            number, run = self._went.popleft()
+            self._went_blocks -= run.count
+            for piece, last in self._displaced.overlapping(run):
+                if last == number:
+                    self._displaced.remove(piece)
 
     def refetched(self, runs: Iterable[Run]) -> int:
         """Return how many of these blocks, which come back, speculation had displaced; and forget that it had."""

@@ -95,11 +95,11 @@ class Source:
             for push in pushes:
                 self._push(query, push)
 
-    def has_arrived(self, job: Job) -> None:
-        """A receiver says that a job is there: as KV, or as text that it prefills."""
+    def has_arrived(self, job: Job, kept: list[Run]) -> None:
+        """A receiver says that a job is there, and what it keeps of it: as KV, or as text that it prefills."""
         self._forget(job)
         if self._pusher is not None:
-            self._pusher.is_held(job.receiver, job.runs)
+            self._pusher.is_held(job.receiver, kept)
 
     def was_evicted(self, receiver: Receiver, runs: list[Run]) -> None:
         """A receiver says that these blocks are gone there."""

@@ -161,6 +161,7 @@ class Server:
         self._received += 1
         job.received = self._received
         self._look.settle_late(job, self._claims, self._queue)
+        kept = job.runs
         if job.kind == "text":
             self._texts.came(job)
             for claim in list(self._claims):
@@ -173,10 +174,12 @@ class Server:
                 for brought in self._not_made_here(piece):
                     self.buffer.arrive(brought)
                     self._wake(brought)
+            looks = [self.buffer.survey(run) for run in job.runs]
+            kept = [piece for look in looks for piece in (*look.resident, *look.arriving)]
             self._texts.compute()
             self._admit()  # a push that has arrived can be evicted
         if self._upstream is not None:
-            self._upstream.has_arrived(job)
+            self._upstream.has_arrived(job, kept)
 
     def withdrawn(self, job: Job) -> None:
         """Give back the room of a push that will not come, unless a request has claimed it since."""

@@ -45,9 +45,9 @@ class Upstream:
         elif self._source.speculates:  # nothing to send, but something to learn
             self._tell(Traffic.SPECULATIVE, lambda: self._source.query(query))
 
-    def has_arrived(self, job: Job) -> None:
-        """Say that a job is here."""
-        self._tell(job.traffic, lambda: self._source.has_arrived(job))
+    def has_arrived(self, job: Job, kept: list[Run]) -> None:
+        """Say that a job is here, and what of it is kept."""
+        self._tell(job.traffic, lambda: self._source.has_arrived(job, kept))
 
     def refuse(self, job: Job, traffic: Traffic) -> None:
         """Say that a push is not wanted."""

@@ -1,0 +1,218 @@
+"""Laws that hold in any world: shared documents, runs of blocks, streams, pools, tiny rooms, slow links, horizons.
+
+Worlds are drawn to be cramped: rooms of a few blocks, links that take seconds for one, GPUs that take longer.
+`pytest tests/property/test_worlds.py --hypothesis-seed=N` tries others; WORLDS=5000 in the environment, more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from simkv.errors import InputError
+from simkv.results import RunResult
+from simkv.scenario import Scenario, from_text
+from tests.unit.little_worlds import BLOCK_BYTES, Played, play, run_turn, session, turn, write_trace
+
+EXAMPLES = int(os.environ.get("WORLDS", "60"))
+FIXED = "{{name: fixed, prefill_per_token: {}, decode_step: {}}}"
+
+SCENARIO = """
+simkv: 1
+name: world
+model: Qwen2.5-0.5B
+seed: {seed}
+replications: 1
+workload: {{trace: {trace}{starts}, composition: {composition}}}
+servers:
+{sender}
+  receiver: {{count: {count}, {source}gpu: {gpu}, buffers: {{hbm: {{size: {room} B}}}},
+             engine: {{speculative_step: {step}, max_sequences: {sequences}, token_budget: {budget}}}}}
+{links}
+policies: {{eviction: {eviction}, routing: {routing}, predictor: {predictor}, prefetch: {prefetch},
+           acquisition: {acquisition}}}
+run: {{step_by_step: {stepped}, control_message: {control}{horizon}}}
+"""
+
+times = st.sampled_from([0.0, 0.1, 1.0, 10.0])
+lengths = st.integers(1, 40)
+rooms = st.sampled_from([3, 5, 8, 12, 20, 40, 1000])
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Return sessions that read documents, some of them the same."""
+    chunk_tokens = st.lists(st.sampled_from([8, 16, 40, 100]), min_size=1, max_size=5)
+    shapes = {name: draw(chunk_tokens) for name in "de"}
+    sessions = []
+    for index in range(draw(st.integers(1, 6))):
+        document = draw(st.sampled_from([None, "d", "e"]))
+        chunks = shapes[document] if document else draw(chunk_tokens)
+        asked = st.lists(st.integers(0, len(chunks) - 1), max_size=2, unique=True)
+        turns = [
+            turn(*draw(asked), new=draw(lengths), answer=draw(lengths), think=draw(times))
+            for _ in range(draw(st.integers(1, 4)))
+        ]
+        start = draw(times)
+        sessions.append(session(*turns, chunks=chunks, name=f"s{index}", start=start, document_id=document))
+    return {"sessions": sessions, "layout": draw(st.sampled_from(["document_first", "independent"]))}
+
+
+@st.composite
+def talks(draw: st.DrawFn) -> dict[str, Any]:
+    """Return sessions of block runs: most turns go on, some go back, some begin anew; front blocks may be shared."""
+    sessions = []
+    for index in range(draw(st.integers(1, 5))):
+        first = draw(st.sampled_from([0, 1, 50]))
+        front = draw(st.integers(1, 6))
+        chains, next_id = [[(first, front)]], first + front
+        for how in draw(st.lists(st.sampled_from(["on", "on", "on", "back", "anew"]), max_size=4)):
+            chain = [] if how == "anew" else list(chains[-1] if how == "on" else chains[0])
+            if count := draw(st.integers(0 if chain else 1, 5)):
+                next_id += draw(st.sampled_from([0, 3]))
+                chain.append((next_id, count))
+                next_id += count
+            chains.append(chain)
+        turns = [run_turn(*chain, new=draw(lengths), answer=draw(lengths), think=draw(times)) for chain in chains]
+        shared = {"shared_prefix": {"key": draw(st.sampled_from("kl")), "blocks": draw(st.integers(1, front))}}
+        more = shared if draw(st.booleans()) else {}
+        sessions.append(session(*turns, name=f"s{index}", start=draw(times), **more))
+    return {"sessions": sessions, "layout": None}
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> dict[str, Any]:
+    """Return requests without sessions, many of which begin alike."""
+    sessions, chains, next_id, start = [], [], 0, 0.0
+    for index in range(draw(st.integers(1, 12))):
+        base = draw(st.sampled_from([[], *chains]))
+        chain = list(base[: draw(st.integers(0, len(base)))])
+        if count := draw(st.integers(0 if chain else 1, 5)):
+            chain.append((next_id, count))
+            next_id += count
+        chains.append(chain)
+        start += draw(st.sampled_from([0.0, 0.0, 3.0]))
+        sessions.append(
+            session(run_turn(*chain, new=draw(lengths), answer=draw(lengths)), name=f"r{index}", start=start)
+        )
+    provenance = {"timestamp_quantum_s": draw(st.sampled_from([0, 3]))}
+    header = {"has_sessions": False, "block_scope": "global", "provenance": provenance}
+    return {"sessions": sessions, "layout": None, **header}
+
+
+@st.composite
+def links(draw: st.DrawFn) -> str:
+    rates, delays = ["1 kbit/s", "100 kbit/s", "1572.864 kbit/s", "100 Mbit/s"], ["0 s", "1 ms", "1 s"]
+    told = "links:\n"
+    for name, ends in (("down", "from: sender, to: receiver"), ("up", "from: receiver, to: sender")):
+        rate, delay = draw(st.sampled_from(rates)), draw(st.sampled_from(delays))
+        kind = draw(st.sampled_from(["ideal", "warm", "warm, committed_bytes: 20 kB", "ideal, discipline: ps"]))
+        told += f"  {name}: {{{ends}, capacity: {rate}, delay: {delay}, transport: {kind}}}\n"
+    return told
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a trace, and what its scenario says."""
+    trace = draw(st.one_of(documents(), talks(), streams()))
+    reads, is_stream = trace["layout"] is not None, "has_sessions" in trace
+    kinds = st.sampled_from(["kv", "kv", "text"])
+    prefetches = ["none", f"{{name: oracle, ahead: {draw(st.integers(1, 3))}, kind: {draw(kinds)}}}"]
+    if not is_stream:
+        prefetches.append(f"{{name: threshold, threshold: {draw(st.sampled_from([0, 0.3]))}, kind: {draw(kinds)}}}")
+    if reads:
+        prefetches.append(f"{{name: sequential, ahead: {draw(st.integers(1, 3))}, kind: {draw(kinds)}}}")
+    pick = {
+        "starts": [""] if is_stream else ["", ", session_rate: 20 /min"],
+        "composition": ["naive", "blend"],
+        "count": [1, 1, 2, 3],
+        "gpu": [FIXED.format("10 us", "1 ms"), FIXED.format("20 ms", "50 ms"), "analytic-phone-npu"],
+        "step": [1, 16, 256],
+        "sequences": [1, 2, 256],
+        "budget": [16, 2048],
+        "eviction": ["lru", "fifo", "belady"],
+        "routing": ["sticky", "round-robin"],
+        "predictor": ["markov", "oracle"],
+        "prefetch": prefetches,
+        "acquisition": ["fetch", "fetch", "text", "perfect-residency"],
+        "control": ["0 B", "64 B"],
+        "horizon": ["", "", ", horizon: 5 s", ", horizon: 30 s"],
+    }
+    told = {name: draw(st.sampled_from(values)) for name, values in pick.items()}
+    sender_gpu = draw(st.sampled_from(["", f"gpu: {told['gpu']}, engine: {{speculative_step: 16}}, "]))
+    sender = f"  sender: {{{sender_gpu}buffers: {{hbm: {{size: {draw(rooms) * BLOCK_BYTES} B}}}}}}"
+    told |= {"seed": draw(st.integers(0, 9)), "room": draw(rooms) * BLOCK_BYTES}
+    if told["prefetch"] == "none" and draw(st.booleans()):
+        return trace, told | {"source": "", "sender": "", "links": ""}
+    return trace, told | {"source": "source: sender, ", "sender": sender, "links": draw(links())}
+
+
+def written(folder: Path, trace: dict[str, Any], told: dict[str, Any], stepped: bool) -> Scenario:
+    header = {name: value for name, value in trace.items() if name not in ("sessions", "layout")}
+    path = write_trace(folder / "trace.jsonl", trace["sessions"], trace["layout"], **header)
+    return from_text(SCENARIO.format(trace=path, stepped=str(stepped).lower(), **told), folder / "world.yaml")
+
+
+def columns(result: RunResult) -> dict[str, list[str]]:
+    """Return the request table, times rounded to what leaping may change (semantics D4)."""
+    return {
+        name: [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values]
+        for name, values in result.requests.items()
+    }
+
+
+def check_requests(played: Played) -> None:
+    names = ("status", "arrival_s", "scheduled_s", "first_token_s", "last_token_s")
+    for row in zip(*(played.column(name) for name in names), strict=True):
+        assert row[0] != "finished" or row[1] <= row[2] <= row[3] <= row[4]
+    names = ("needed_units", "in_time_units", "late_units", "cached_tokens", "input_tokens")
+    for needed, in_time, late, cached, prompt in zip(*(played.column(name) for name in names), strict=True):
+        assert 0 <= in_time + late <= needed
+        assert 0 <= cached < prompt
+
+
+def check_rest(played: Played, endless: bool) -> None:
+    """What is over leaves nothing behind; the simulation's own checks have passed."""
+    world, units = played.world, played.units
+    assert set(played.column("status")) <= {"finished", "rejected"}
+    assert world.serving._visited == {}
+    assert world.ledger._open == {}
+    assert all(gpu.is_idle for gpu in world.gpus.values())
+    for source in world.sources.values():
+        if source._pusher is not None:
+            assert set(source._pusher._remembered) <= {-1}
+            assert not any(source._pusher._jobs.values())
+    for server in world.servers:
+        assert server._kv._reserved == {}
+    if "rejected" not in played.column("status"):
+        assert units.get("used_in_time", 0) == sum(played.column("in_time_units"))
+        assert units.get("used_late", 0) == sum(played.column("late_units"))
+    if not endless:
+        assert not {"in_flight_at_end", "resident_at_end"} & set(units)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds())
+def test_laws_hold_in_random_worlds(world: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    trace, told = world
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = written(Path(folder), trace, told, stepped=False)
+        try:
+            played = play(scenario)  # its own checks of bytes, GPU-seconds and blocks are on
+        except InputError as error:
+            assume("does not fit" not in str(error))
+            raise
+        check_requests(played)
+        if told["prefetch"] == "none":
+            assert played.units == played.wire_bytes == {}
+        if told["horizon"] == "" or played.world.env.peek() == math.inf:
+            at_end = told["horizon"] != "" or "has_sessions" in trace
+            check_rest(played, endless=at_end)
+        stepped = play(written(Path(folder), trace, told, stepped=True))
+        assert columns(stepped.result) == columns(played.result)
