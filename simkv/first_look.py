@@ -38,11 +38,11 @@ class FirstLook:
         """Count one part; return whether all of it is resident."""
         look = self._buffer.survey(part.run)
         lacking = look.absent_blocks + sum(run.count for run in look.arriving)
-        units, late_blocks = self.settle_marks(claim, part.run) if look.is_marked else (0, 0)
+        units, late_blocks = self._settle_marks(claim, part.run) if look.is_marked else (0, 0)
         claim.needed_units += units + (lacking > late_blocks)  # what no speculation brings is one object more
         return not lacking
 
-    def settle_marks(self, claim: Claim, run: Run) -> tuple[int, int]:
+    def _settle_marks(self, claim: Claim, run: Run) -> tuple[int, int]:
         """Decide what speculated units that are asked for have become; return how many, and blocks still to come."""
         units = late_blocks = 0
         for piece, mark in self._buffer.marks(run):

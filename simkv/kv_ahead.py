@@ -77,14 +77,14 @@ class KvAhead:
                     self._buffer.abandon(idle)
 
     def spare(self, needed: list[Run]) -> list[tuple[int, Callable[[], None]]]:
-        """Return pushes that nobody asked for, newest first: how many blocks each would free, and how.
+        """Return pushes that nobody has asked for, newest first: how many blocks each would free, and how.
 
         `needed` is what the request that wants room needs itself: no room is taken from that.
         """
         return [
             (sum(gap.count for gap in gaps), partial(self._give_up, job))
             for job, gaps in reversed(self._reserved.items())
-            if job.unit is not None and job.unit.is_open
+            if job.unit is not None and job.unit.outcome != "used_late"
             if not any(overlap(gap, run) for gap in gaps for run in needed)
         ]
 

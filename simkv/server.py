@@ -252,14 +252,11 @@ class Server:
         claim.order = self._held
         for piece in own.resident:
             buffer.pin(piece)
-        for span, look in zip(prompt.spans, looks, strict=True):
+        for look in looks:
             for piece in joined(look.resident):
                 buffer.pin(piece)
                 claim.pinned.append(piece)
             claim.awaited += look.arriving
-            if look.is_marked:  # a push that began while the request waited for memory: from here on it is its own
-                self._look.settle_marks(claim, span)
-                claim.was_late(0)
             claim.recomputed += in_parts(prompt.parts, look.absent)
         for gap in own.absent:
             buffer.reserve(gap, pin=True)

@@ -54,8 +54,9 @@ class TextAhead:
 
     def came(self, job: Job) -> None:
         """A text is here: know it, and prefill it if it is still speculative."""
-        for run in job.runs:
-            self.known.add(run)
+        if not job.conversation.has_ended or job.conversation.key == OPEN_LOOP:
+            for run in job.runs:
+                self.known.add(run)
         if not job.demand and job.unit is not None and job.unit.is_open:
             self._ledger.begin(job.unit)
             self._waiting.append(job)
@@ -111,7 +112,9 @@ class TextAhead:
             blocks = sum(gap.count for gap in prefill.gaps)
             if prefill.sequence.cancelled:
                 spare.insert(0, (blocks, lambda: None))
-            elif prefill.unit.is_open and not any(overlap(gap, run) for gap in prefill.gaps for run in needed):
+            elif prefill.unit.outcome != "used_late" and not any(
+                overlap(gap, run) for gap in prefill.gaps for run in needed
+            ):
                 spare.append((blocks, partial(self._give_up, prefill)))
         return spare
 

@@ -228,8 +228,7 @@ class OpenLoop:
 
     def _spread(self, tick: list[Session], first: int) -> Iterator[_Coming]:
         jitters = sorted(
-            uniform(self._seed, self._replication, first + i, "jitter") * self._quantum_s
-            for i in range(len(tick))
+            uniform(self._seed, self._replication, first + i, "jitter") * self._quantum_s for i in range(len(tick))
         )
         for offset, (session, jitter_s) in enumerate(zip(tick, jitters, strict=True)):
             conversation = Conversation(session, first + offset, self._content)

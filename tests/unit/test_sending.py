@@ -8,7 +8,7 @@ import pytest
 
 from simkv.build import World
 from simkv.errors import InputError
-from tests.unit.little_worlds import BLOCK_BYTES, CLOSE, little, play, scenario, session, turn
+from tests.unit.little_worlds import BLOCK_BYTES, CLOSE, LINKS, little, play, scenario, session, turn
 
 SEQUENTIAL = "sequential"
 SLOW = "{name: fixed, prefill_per_token: 100 ms}"
@@ -42,6 +42,36 @@ def test_what_is_asked_for_in_flight_is_speculation_until_the_question_reaches_t
     assert played.column("first_token_s")[1] == pytest.approx(5.2, **CLOSE)
 
 
+def test_a_question_that_crosses_the_news_of_a_push_finds_it_late(tmp_path: Path) -> None:
+    played = little(
+        tmp_path,
+        session(turn(0), turn(1, think=0.55), chunks=[16, 16]),
+        prefetch=SEQUENTIAL,
+        sender_gpu=SLOW,
+    )
+    # Chunk 1 is sent from 3.3 on, of which the receiver hears at 3.4; asked for at 3.35, promoted at 3.45
+    assert played.units == {"used_late": 1}
+    assert played.wire_bytes == {"used_late": round(0.15 * BLOCK_BYTES)}
+    assert played.column("late_units") == [0, 1]
+
+
+def test_a_push_that_arrives_before_the_question_is_late_all_the_same(tmp_path: Path) -> None:
+    played = little(
+        tmp_path,
+        session(turn(0), turn(1, think=0.55), chunks=[16, 16]),
+        prefetch=SEQUENTIAL,
+        sender_gpu=SLOW,
+        links=LINKS.format(delay="100 ms", down="1572.864 kbit/s", up="1 Gbit/s", committed="").replace(
+            "to: sender, delay: 100 ms", "to: sender, delay: 2 s"
+        ),
+    )
+    # Chunk 1 is sent from 5.2 on and here at 6.3; asked for at 5.25, which the source will hear at 7.25
+    assert played.column("first_token_s")[1] == pytest.approx(6.3, **CLOSE)
+    assert played.units == {"used_late": 1}
+    assert played.wire_bytes == {"used_late": BLOCK_BYTES}
+    assert (played.column("needed_units"), played.column("late_units")) == ([1, 1], [0, 1])
+
+
 def test_what_the_next_decision_no_longer_wants_is_cancelled(tmp_path: Path) -> None:
     played = little(tmp_path, session(turn(0), turn(2, think=2.0), chunks=[16, 128, 16]), prefetch=SEQUENTIAL)
     assert played.units == {"cancelled": 1}
@@ -72,6 +102,21 @@ def test_a_session_that_ends_has_never_used_what_was_pushed(tmp_path: Path) -> N
 def test_pushed_and_resident_when_the_session_ends_is_never_used(tmp_path: Path) -> None:
     played = little(tmp_path, session(turn(0), turn(0, think=60.0), chunks=[16, 32]), prefetch=SEQUENTIAL)
     assert played.wire_bytes == {"never_used": 2 * BLOCK_BYTES}
+
+
+def test_what_is_pushed_after_the_end_of_its_session_is_never_used(tmp_path: Path) -> None:
+    """The last question is still on its way to the source when the session ends."""
+    played = little(
+        tmp_path,
+        session(turn(0), turn(1, answer=2, think=20.0), chunks=[16, 16, 16]),
+        acquisition="text",
+        prefetch="{name: sequential, kind: text}",
+        gpu="{name: fixed, decode_step: 500 ms}",
+        up="800 bit/s",
+        control="100 B",  # a second each
+    )
+    # Turn 1 ends half a second after it asked; its question is there a second later, the news of the end two
+    assert played.units == {"used_in_time": 1, "never_used": 1}
 
 
 @pytest.mark.parametrize(

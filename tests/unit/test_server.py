@@ -11,6 +11,7 @@ from simkv.errors import InvariantError
 from tests.unit.little_worlds import (
     BLOCK_BYTES,
     CLOSE,
+    TOKEN_BYTES,
     little,
     play,
     run_turn,
@@ -110,6 +111,46 @@ def test_a_push_that_was_asked_for_keeps_its_room(tmp_path: Path) -> None:
     # a's chunk 1 is on its way from 1.1 and asked for at 2.2; b finds no room until that request has ended, at 6.2
     assert "evicted" not in played.units
     assert played.column("first_token_s")[1:] == pytest.approx([6.2, 6.2 + 4.2], **CLOSE)
+
+
+def test_what_a_late_push_holds_comes_free_when_it_lands(tmp_path: Path) -> None:
+    def talk(start: float, new: int, answer: int) -> dict[str, object]:
+        return session(turn(new=new, answer=answer), start=start, name=f"at {start}")
+
+    played = little(
+        tmp_path,
+        session(turn(0), turn(1, think=1.8), chunks=[16, 64], name="a"),
+        talk(1.5, 44, 4),
+        talk(2.0, 90, 1),
+        prefetch="{name: sequential, kind: kv}",
+        receiver_blocks=8,
+        gpu=DECODES,
+    )
+    # a's chunk 1 has four blocks from 1.2 on, the talk of 1.5 three until 4.5. The talk of 2.0 needs six: giving up the
+    # push would not do, so it waits. At 3.0 a asks for chunk 1, behind it; so it is late, and kept until it lands, 5.2.
+    at_2 = played.column("session_id").index("at 2.0")
+    assert played.column("scheduled_s")[at_2] == pytest.approx(5.2, **CLOSE)
+    assert played.units["used_late"] == 1
+
+
+def test_a_push_that_is_partly_here_already_brings_the_rest(tmp_path: Path) -> None:
+    """The receiver lost two of four blocks and the source believes it lost all: two come for nothing."""
+
+    def lose_half(world: World) -> None:
+        receiver = world.servers[0]
+        (chunk,) = [run for run, entry in receiver.buffer._entries if entry.mark is not None]
+        half = type(chunk)(chunk.start + 2, 2)
+        receiver.buffer.pin(half)
+        receiver.buffer.release(half, drop=True)
+        world.sources["sender"].was_evicted(receiver, [chunk])
+
+    asks = session(turn(0), turn(0, think=10.0), turn(1, think=10.0), chunks=[16, 64])
+    for kind, acquisition, token_bytes in (("kv", "fetch", TOKEN_BYTES), ("text", "text", 4)):
+        told = scenario(tmp_path, asks, prefetch=f"{{name: sequential, kind: {kind}}}", acquisition=acquisition)
+        played = play(told, (9.0, lose_half))
+        assert played.units == {"used_in_time": 2, "never_used": 1}
+        assert played.wire_bytes == {"used_in_time": 96 * token_bytes, "never_used": 32 * token_bytes}
+        assert played.column("cached_tokens")[2] == 64
 
 
 def test_an_arrival_at_the_instant_of_the_question_is_in_time(tmp_path: Path) -> None:
@@ -256,6 +297,21 @@ def test_text_ahead_is_prefilled_in_idle_time_and_promoted_when_asked_for(tmp_pa
     assert played.column("cached_tokens")[1:] == [16, 16]
 
 
+def test_text_ahead_waits_for_what_it_stands_behind(tmp_path: Path) -> None:
+    played = little(
+        tmp_path,
+        session(turn(0), turn(1, think=30.0), chunks=[16, 16]),
+        layout="document_first",
+        acquisition="text",
+        prefetch="{name: sequential, kind: text}",
+        gpu=PER_TOKEN,
+        down="1572.864 Mbit/s",
+    )
+    # The text of chunk 1 is there before chunk 0 is prefilled, at 17.2; it is prefilled from then on
+    assert played.units == {"used_in_time": 1}
+    assert played.column("cached_tokens") == [0, 32]
+
+
 def test_text_ahead_gives_its_room_to_demand(tmp_path: Path) -> None:
     played = little(
         tmp_path,
@@ -365,6 +421,20 @@ def test_a_pool_sends_text_along_with_independent_chunks(tmp_path: Path) -> None
         routing="round-robin",
     )
     assert [row[2] for row in played.transfers("demand")] == [2 * BLOCK_BYTES + 24 * 4]
+
+
+def test_a_pool_sends_the_chunks_that_it_has(tmp_path: Path) -> None:
+    """Independent chunks count each alone: chunk 1 comes although chunk 0, asked before it, must be computed."""
+    played = little(
+        tmp_path,
+        session(turn(1), chunks=[16, 16], document_id="d", name="a"),
+        session(turn(0, 1), chunks=[16, 16], document_id="d", name="b", start=30.0),
+        sender_gpu=None,
+        count=2,
+        routing="round-robin",
+    )
+    assert [row[2] for row in played.transfers("demand")] == [BLOCK_BYTES]
+    assert played.column("cached_tokens") == [0, 16]
 
 
 # -- at the end ---------------------------------------------------------------------------------------------
