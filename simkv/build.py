@@ -13,33 +13,40 @@ from pathlib import Path
 from simpy import Environment
 
 from simkv import fitting, model
+from simkv.ahead import Ahead
+from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.errors import InputError
 from simkv.jobs import Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Content
+from simkv.kv.prefix import Content, Part
 from simkv.ledger import Ledger
+from simkv.mind import Mind, Surroundings
 from simkv.network.capacity import Capacity, Constant, Replayed
 from simkv.network.link import Link
+from simkv.network.slicing import SlicedLink
 from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
-from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
+from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
 from simkv.policies.eviction.belady import Belady
+from simkv.policies.prefetch import LinkView
 from simkv.predictors import PREDICTORS
-from simkv.pushing import Pusher
+from simkv.pulling import Puller
 from simkv.recorder import Recorder
 from simkv.request import Session, TraceHeader
 from simkv.rng import stream
 from simkv.scenario import Scenario
 from simkv.scenario import Server as ServerSpec
 from simkv.sending import Source
+from simkv.sensing import LinkSense
 from simkv.server import Server
 from simkv.serving import Serving
 from simkv.upstream import Upstream
 from simkv.workload import GENERATORS, open_trace, read_series
 from simkv.workload.arrival import ClosedLoop, OpenLoop, recorded, resampled, started
+from simkv.workload.hints import Hints
 from simkv.workload.readers import Trace
 
 DEFAULT_BLEND_SHARE = 0.15  # CacheBlend (Yao et al., EuroSys'25) recomputes about 15 % of the tokens; semantics B3
@@ -150,19 +157,23 @@ def _read_capacity(path: Path, _: tuple[int, int], mean_bps: float | None) -> Re
 def _arrivals(
     scenario: Scenario, traffic: Traffic, content: Content, replication: int, seed: int
 ) -> ClosedLoop | OpenLoop:
-    workload = scenario.workload
+    workload, told = scenario.workload, scenario.workload.hints
+    hints = None
+    if told is not None:
+        hints = Hints(told.lead_s, told.lead_sigma, told.accuracy, seed=seed, replication=replication)
     if traffic.stream is not None:
         quantum_s = fitting.clock_quantum_s(traffic.header)
         return OpenLoop(traffic.stream.sessions, content, quantum_s, seed, replication)
     sessions = traffic.sessions()
     if workload.starts == "recorded":
-        return ClosedLoop(recorded(sessions), content)
+        return ClosedLoop(recorded(sessions), content, hints)
     rate_per_s = workload.session_rate_per_s
     assert rate_per_s is not None  # the schema wants it with Poisson starts
     if workload.generator is not None:
-        return ClosedLoop(started(sessions[: workload.sessions], rate_per_s, seed, replication), content)
-    count = workload.sessions or len(sessions)
-    return ClosedLoop(resampled(sessions, count, rate_per_s, seed, replication), content)
+        draws = started(sessions[: workload.sessions], rate_per_s, seed, replication)
+    else:
+        draws = resampled(sessions, workload.sessions or len(sessions), rate_per_s, seed, replication)
+    return ClosedLoop(draws, content, hints)
 
 
 def _topology(scenario: Scenario, env: Environment, recorder: Recorder, replication: int, seed: int) -> Topology:
@@ -171,8 +182,11 @@ def _topology(scenario: Scenario, env: Environment, recorder: Recorder, replicat
     for name in scenario.servers:
         topology.add_server(name)
     delays_s = {(spec.from_, spec.to): spec.delay_s for spec in scenario.links.values()}
+    sources = {spec.source for spec in scenario.servers.values()}
+    reserved_ratio = getattr(PREFETCH.create(*scenario.policies.prefetch), "reserved_ratio", 0.0)
     for name, spec in scenario.links.items():
-        link = Link(
+        is_sliced = reserved_ratio > 0 and spec.from_ in sources
+        link = (partial(SlicedLink, reserved_ratio=reserved_ratio) if is_sliced else Link)(
             env,
             name,
             _capacity(scenario, name, replication, seed),
@@ -254,28 +268,66 @@ class _Maker:
             source=sources[source],
             uplink=self._topology.link_between(name, source),
             control_bytes=self.scenario.run.control_message_bytes,
+            make_puller=self._puller(self._topology.link_between(source, name)),
+        )
+
+    def _puller(self, link: Link) -> Callable[..., Puller] | None:
+        """Return what makes the mind of a receiver; None when its source has one, or nobody."""
+        if self._nobody_speculates or self.scenario.policies.initiator.name == "push":
+            return None
+
+        def make(receiver: Receiver, ask: Callable[..., None]) -> Puller:
+            sense = self._sense(link, sees_all=False)
+            return Puller(self._mind(lambda _: sense.view(), lambda _: 0.0), receiver.buffer, sense, ask)
+
+        return make
+
+    @property
+    def _nobody_speculates(self) -> bool:
+        return self.scenario.policies.prefetch.name == "none"
+
+    def _ahead(self) -> Ahead | None:
+        """Make the speculative side of a source."""
+        if self._nobody_speculates:
+            return None
+        ahead = Ahead(self._ledger, partial(self._sense, sees_all=True))
+        if self.scenario.policies.initiator.name == "push":
+            ahead.pusher.mind = self._mind(ahead.link_view, ahead.compute_s)
+        return ahead
+
+    def _sense(self, link: Link, *, sees_all: bool) -> LinkSense:
+        name, params = self.scenario.policies.estimator
+        hears = ESTIMATORS.is_oracle(name) or getattr(ESTIMATORS.get(name), "hears_reports", False)
+        return LinkSense(link, ESTIMATORS.create(name, params), hears_reports=hears, sees_all=sees_all)
+
+    def _mind(self, link: Callable[[Receiver], LinkView], compute_s: Callable[[tuple[Part, ...]], float]) -> Mind:
+        """Make what remembers, predicts and decides."""
+        policies, env = self.scenario.policies, self._env
+        around = Surroundings(
+            now=lambda: env.now,
+            call_at=lambda at_s, action: call_at(env, at_s, Order.DECISION, action),
+            link=link,
+            compute_s=compute_s,
+            block_bytes=self.block_bytes,
+            buffer_bytes=lambda receiver: receiver.buffer.capacity_blocks * self.block_bytes,
+        )
+        return Mind(
+            PREFETCH.create(*policies.prefetch),
+            PREDICTORS.create(*policies.predictor),
+            around,
+            prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
+            predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
         )
 
     def source(self, name: str) -> Source:
         """Make a server from which others get KV."""
-        policies, spec = self.scenario.policies, self.scenario.servers[name]
-        buffer = self._buffer(name, None)
-        pusher = None
-        if policies.prefetch.name != "none":
-            pusher = Pusher(
-                PREFETCH.create(*policies.prefetch),
-                PREDICTORS.create(*policies.predictor),
-                prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
-                predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
-                block_bytes=self.block_bytes,
-                now=lambda: self._env.now,
-            )
+        spec = self.scenario.servers[name]
         return Source(
             self._env,
             name,
-            buffer,
+            lambda evicted: self._buffer(name, evicted),
             self._gpu(name, spec) if spec.gpu is not None else None,
-            pusher,
+            self._ahead(),
             ledger=self._ledger,
             block_tokens=self._header.block_tokens,
             text_bytes_per_token=self.scenario.run.text_bytes_per_token,

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from simkv.compute.gpu import GpuSequence
 from simkv.kv.block import Run
+from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Conversation, Part, Prompt
 from simkv.kv.runmap import RunMap
 from simkv.ledger import Unit
@@ -16,7 +17,14 @@ from simkv.policies.prefetch.question import Foresight, Kind
 
 
 class Receiver(Protocol):
-    """What a source asks of the server that it sends to."""
+    """What a source asks of the server that it sends to.
+
+    Attributes
+    ----------
+    buffer : where what is sent goes; its size is known to the source, its content is not.
+    """
+
+    buffer: KvBuffer
 
     def announced(self, job: Job) -> None:
         """A push is on its way: make room, or refuse it."""
@@ -60,10 +68,12 @@ class Job:
     ----------
     runs : blocks to send, in order.
     chain : the parts that must be complete at the source before, the job's own last; empty for what is stored.
-    kind : "kv" or "text".
+    kind : "kv", "text", or "compute" (KV is made at the source and stays there).
+    deadline_s : [s] when it is needed; None = nobody said, and it shares the link at once.
     text_tokens : [tokens] whose text it carries, alone or along with KV.
     unit : what the ledger calls it while it is speculative; None for jobs that began as demand.
     demand : a request waits for it.
+    in_line : it is complete and waits for its turn on the link.
     landed : it arrived at the receiver, as number `received` there.
     computing, pinned : blocks that it computes now, and that it holds, at the source.
     waits_for, after : the job that computes something it needs, and those that need what it computes.
@@ -75,8 +85,10 @@ class Job:
         "chain",
         "computing",
         "conversation",
+        "deadline_s",
         "demand",
         "flow",
+        "in_line",
         "kind",
         "landed",
         "pinned",
@@ -98,6 +110,7 @@ class Job:
         *,
         text_tokens: int,
         unit: Unit | None = None,
+        deadline_s: float | None = None,
     ) -> None:
         self.receiver = query.receiver
         self.conversation = query.conversation
@@ -106,8 +119,10 @@ class Job:
         self.kind = kind
         self.text_tokens = text_tokens
         self.unit = unit
+        self.deadline_s = deadline_s
         self.demand = unit is None
         self.cancelled = False
+        self.in_line = False
         self.landed = False
         self.received = 0
         self.flow: Flow | None = None
@@ -124,10 +139,10 @@ class Job:
 
 
 class UnderWay:
-    """The jobs of one receiver that have not arrived, as far as their source knows; KV and text apart."""
+    """The jobs of one receiver that have not arrived, as far as their source knows; each kind apart."""
 
     def __init__(self) -> None:
-        self._by_kind: dict[Kind, RunMap[Job]] = {"kv": RunMap(), "text": RunMap()}
+        self._by_kind: dict[Kind, RunMap[Job]] = {"kv": RunMap(), "text": RunMap(), "compute": RunMap()}
 
     def __len__(self) -> int:
         return sum(len(jobs) for jobs in self._by_kind.values())
@@ -152,3 +167,12 @@ class UnderWay:
     def lacks(self, kind: Kind, run: Run) -> list[Run]:
         """Return the parts of `run` that no job of this kind brings."""
         return self._by_kind[kind].gaps(run)
+
+    def overlapping(self, run: Run) -> list[Job]:
+        """Return the jobs of any kind that bring or make a part of `run`."""
+        return [job for kind in self._by_kind for job in self.of(kind, run)]
+
+    def idle(self, run: Run, kind: Kind) -> list[Run]:
+        """Return the parts of `run` for which a job of this kind would be new: KV and text replace each other."""
+        idle = [gap for piece in self.lacks("kv", run) for gap in self.lacks("text", piece)]
+        return [gap for piece in idle for gap in self.lacks("compute", piece)] if kind == "compute" else idle

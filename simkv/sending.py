@@ -1,8 +1,8 @@
 """What does the holder of KV do when it learns of a query? It computes, sends, pushes ahead, promotes, cancels.
 
 A source is a server with a buffer and, unless it is a mere pool, a GPU. It acts on messages that took time
-to arrive. Sending is store and forward: a transfer begins when its KV is complete. What to push ahead of time
-is decided in `pushing.py`.
+to arrive. Sending is store and forward: a transfer begins when its KV is complete. What it moves ahead of time
+is told in `ahead.py`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from collections.abc import Callable
 
 from simpy import Environment
 
+from simkv.ahead import Ahead
+from simkv.answering import answer
 from simkv.clock import Order, call_after
 from simkv.compute.gpu import Gpu, GpuSequence
 from simkv.errors import InputError, InvariantError
 from simkv.jobs import Job, Query, Receiver, UnderWay
 from simkv.kv.block import Run, joined
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, in_parts, tokens_in
+from simkv.kv.prefix import Part, in_parts, tokens_in
 from simkv.kv.runmap import RunMap
-from simkv.ledger import Ledger
+from simkv.ledger import Ledger, Unit
+from simkv.mind import spans
 from simkv.network.link import Link, Traffic
-from simkv.policies.prefetch.question import Kind
-from simkv.pushing import Push, Pusher, spans
+from simkv.pacing import Line
+
+_LEARNING = 0.2  # weight of the newest prompt in what a token takes: about the last five count
 
 
 class Source:
@@ -33,7 +37,7 @@ class Source:
     ----------
     buffer : what it holds.
     gpu : computes what it does not hold; None = a pool that only stores.
-    pusher : decides what to move ahead of time; None = nothing ever.
+    ahead : moves things ahead of time; None = nothing ever.
     block_tokens : [tokens] a block.
     text_bytes_per_token : [bytes] of text a token.
     control_bytes : [bytes] of payload in a control message.
@@ -44,9 +48,9 @@ class Source:
         self,
         env: Environment,
         name: str,
-        buffer: KvBuffer,
+        make_buffer: Callable[[Callable[[Run, object], None]], KvBuffer],
         gpu: Gpu | None,
-        pusher: Pusher | None,
+        ahead: Ahead | None,
         *,
         ledger: Ledger,
         block_tokens: int,
@@ -56,66 +60,58 @@ class Source:
     ) -> None:
         self.env = env
         self.name = name
-        self.buffer = buffer
+        self.buffer = make_buffer(self._was_evicted_here)
         self.gpu = gpu
-        self._pusher = pusher
+        self.ahead = ahead
+        self.prefill_s_per_token = 0.0  # [s] learned, waiting for the GPU included; 0 before the first prompt
         self._ledger = ledger
-        self._block_tokens = block_tokens
+        self.block_tokens = block_tokens
         self._text_bytes_per_token = text_bytes_per_token
         self._control_bytes = control_bytes
         self._sends_text_along = sends_text_along
         self._links: dict[Receiver, Link] = {}
+        self._lines: dict[Link, Line] = {}
         self._outstanding: dict[Receiver, UnderWay] = {}
         self._computing: RunMap[Job] = RunMap()
         self._waiting_for_room: deque[Job] = deque()
+        if ahead is not None:
+            ahead.serve(self)
 
     def connect(self, receiver: Receiver, link: Link) -> None:
         """Make a server one of its receivers, reached over `link`."""
         self._links[receiver] = link
+        self._lines.setdefault(link, Line(self._transmit))
         self._outstanding[receiver] = UnderWay()
+        if self.ahead is not None:
+            self.ahead.connect(receiver, link)
 
-    @property
-    def speculates(self) -> bool:
-        """Whether it pushes ahead of time, and so wants to know of every query."""
-        return self._pusher is not None
+    def outstanding(self, receiver: Receiver) -> UnderWay:
+        """Return what is under way to a receiver."""
+        return self._outstanding[receiver]
 
     # -- messages that arrive ----------------------------------------------------------------------
 
     def query(self, query: Query) -> None:
         """A turn arrived at a receiver: serve what it lacks, learn from it, push what may follow."""
-        self._serve_text(query)
-        if self.gpu is None:
-            self._serve_from_store(query)
-        else:
-            self._serve_computed(query)
-        if self._pusher is not None:
-            pushes, unwanted = self._pusher.consider(query, self._outstanding[query.receiver])
-            for job in unwanted:  # first: what they hold makes room
-                self.cancel(job, "cancelled")
-            for push in pushes:
-                self._push(query, push)
+        answer(self, query)
+        if self.ahead is not None:
+            self.ahead.query(query)
 
     def has_arrived(self, job: Job, kept: list[Run]) -> None:
         """A receiver says that a job is there, and what it keeps of it: as KV, or as text that it prefills."""
-        self._forget(job)
-        if self._pusher is not None:
-            self._pusher.is_held(job.receiver, kept)
+        self.forget(job)
+        if self.ahead is not None:
+            self.ahead.has_arrived(job, kept)
 
     def was_evicted(self, receiver: Receiver, runs: list[Run]) -> None:
         """A receiver says that these blocks are gone there."""
-        if self._pusher is not None:
-            self._pusher.was_evicted(receiver, runs)
+        if self.ahead is not None:
+            self.ahead.pusher.was_evicted(receiver, runs)
 
     def was_refused(self, job: Job) -> None:
         """A receiver has no room for a push, or has it already: stop it."""
         if not job.demand:
             self.cancel(job, "never_used")
-
-    def has_ended(self, conversation: Conversation) -> None:
-        """A conversation is over: stop speculating for it."""
-        if self._pusher is not None:
-            for job in self._pusher.has_ended(conversation):
-                self.cancel(job, "never_used")
 
     def store(self, runs: list[Run]) -> None:
         """Keep blocks that a receiver wrote here, as far as there is room."""
@@ -126,83 +122,29 @@ class Source:
 
     # -- demand ------------------------------------------------------------------------------------
 
-    def _serve_computed(self, query: Query) -> None:
-        prompt = query.prompt
-        for index, run in query.kv:
-            chain = prompt.parts[: index + 1] if prompt.chained else (prompt.parts[index],)
-            for gap in self._promote_outstanding(query, run, "kv"):
-                self._begin(Job(query, [gap], chain, "kv", text_tokens=self._text_along(query, chain[-1], gap)))
-
-    def _serve_text(self, query: Query) -> None:
-        for index, run in query.texts:
-            part = query.prompt.parts[index]
-            for gap in self._promote_outstanding(query, run, "text"):
-                tokens = tokens_in(part, gap, self._block_tokens)
-                self._begin(Job(query, [gap], (part,), "text", text_tokens=tokens))
-
-    def _serve_from_store(self, query: Query) -> None:
-        """Send the front of what is wanted that is stored here; say so for the rest (semantics B4)."""
-        ready: list[Run] = []
-        unavailable: list[Run] = []
-        text_tokens = 0
-        for index, run in query.kv:
-            for gap in self._promote_outstanding(query, run, "kv"):
-                count = 0 if unavailable and query.prompt.chained else self.buffer.leading(gap)
-                if count:
-                    ready.append(Run(gap.start, count))
-                    text_tokens += self._text_along(query, query.prompt.parts[index], ready[-1])
-                if count < gap.count:
-                    unavailable.append(Run(gap.start + count, gap.count - count))
-        if ready:
-            self._begin(Job(query, ready, (), "kv", text_tokens=text_tokens))
-        if unavailable:
-            self._tell(
-                query.receiver, Traffic.DEMAND, lambda: query.receiver.unavailable(query.conversation, unavailable)
-            )
-
-    def _push(self, query: Query, push: Push) -> None:
-        """Begin to move what can be moved: a source without a GPU sends the front of the KV that it has."""
-        blocks, chain, kind = push
-        part = chain[-1]
-        if self.gpu is None and kind == "kv":
-            blocks, chain = Run(blocks.start, self.buffer.leading(blocks)), ()
-        if not blocks.count:
-            return
-        is_text = kind == "text"
-        tokens = tokens_in(part, blocks, self._block_tokens) if is_text else self._text_along(query, part, blocks)
-        unit = self._ledger.open(query.conversation.key, blocks.count)
-        self._begin(Job(query, [blocks], chain, kind, text_tokens=tokens, unit=unit))
-        if query.conversation.has_ended and query.conversation.key != OPEN_LOOP:  # the source hears of it too late
-            self._ledger.decide(unit, "never_used")
-
-    def _text_along(self, query: Query, part: Part, run: Run) -> int:
+    def text_along(self, query: Query, part: Part, run: Run) -> int:
         """Return [tokens] whose text must go with the KV of `run`, to blend it."""
         if query.prompt.chained or not self._sends_text_along:
             return 0
-        return tokens_in(part, run, self._block_tokens)
+        return tokens_in(part, run, self.block_tokens)
 
-    def _promote_outstanding(self, query: Query, run: Run, kind: Kind) -> list[Run]:
-        """Promote what is under way; return the parts of `run` that are not."""
-        outstanding = self._outstanding[query.receiver]
-        for job in outstanding.of(kind, run):
-            if job.landed and job.received <= query.received:  # it came, and was gone again when this was asked
-                self._forget(job)
-            else:
-                self._promote(job, query.on_late)
-        return outstanding.lacks(kind, run)
-
-    def _promote(self, job: Job, on_late: Callable[[], None]) -> None:
+    def promote(self, job: Job, on_late: Callable[[], None]) -> None:
+        """Somebody waits for a job from now on: it is demand."""
         if job.demand:
             return
         job.demand = True
-        if self._pusher is not None:
-            self._pusher.is_over(job)
+        if self.ahead is not None:
+            self.ahead.is_over(job)
         if job.unit is not None and job.unit.is_open:
             self._ledger.decide(job.unit, "used_late")
             on_late()
         self._promote_compute(job)
+        link = self._links[job.receiver]
         if job.flow is not None:
-            self._links[job.receiver].promote(job.flow)
+            link.promote(job.flow)
+            self._lines[link].over(job)
+        elif job.in_line:
+            self._transmit(job)
 
     def _promote_compute(self, job: Job) -> None:
         """Promote what a job computes, and what it waits for."""
@@ -215,12 +157,13 @@ class Source:
 
     # -- a job from begin to end -------------------------------------------------------------------
 
-    def _begin(self, job: Job) -> None:
+    def begin(self, job: Job) -> None:
+        """Begin to move, or to make, what a job says."""
         self._outstanding[job.receiver].add(job)
         if job.unit is not None:
             self._ledger.begin(job.unit)
-            if self._pusher is not None:
-                self._pusher.began(job)
+            if self.ahead is not None:
+                self.ahead.began(job)
         self._prepare(job)
 
     def _prepare(self, job: Job) -> None:
@@ -234,10 +177,7 @@ class Source:
             return
         missing = [gap for span in spans(job.chain) for gap in self.buffer.not_resident(span)]
         if not missing:
-            for run in spans(job.chain) or job.runs:
-                self.buffer.pin(run)
-                job.pinned.append(run)
-            self._send(job)
+            self._go(job)
             return
         for gap in missing:
             for _, other in self._computing.overlapping(gap):
@@ -248,13 +188,23 @@ class Source:
                 return
         self._compute(job, missing)
 
+    def _go(self, job: Job) -> None:
+        """All that a job needs is here."""
+        if job.kind == "compute":
+            self._made(job)
+            return
+        for run in spans(job.chain) or job.runs:
+            self.buffer.pin(run)
+            job.pinned.append(run)
+        self._send(job)
+
     def _compute(self, job: Job, gaps: list[Run]) -> None:
         """Take room for what is missing of a job's chain, and prefill it behind what is there."""
         assert self.gpu is not None
         resident = [held for span in spans(job.chain) for held in joined(self.buffer.survey(span).resident)]
         for run in resident:
             self.buffer.pin(run)
-        if not self._reserve_all(gaps):
+        if not self._reserve_all(gaps, job.unit if job.kind == "compute" else None):
             for run in resident:
                 self.buffer.release(run, was_used=False)
             self._has_no_room(job)
@@ -264,13 +214,14 @@ class Source:
         for gap in gaps:
             self._computing.put(gap, job)
         pieces = in_parts(job.chain, gaps)
-        tokens = sum(tokens_in(job.chain[index], piece, self._block_tokens) for index, piece in pieces)
+        tokens = sum(tokens_in(job.chain[index], piece, self.block_tokens) for index, piece in pieces)
+        began_s = self.env.now
         job.sequence = GpuSequence(
             tokens,
             sum(part.tokens for part in job.chain) - tokens,
             speculative=not job.demand,
             on_spent=lambda seconds: self._spent(job, seconds),
-            on_finished=lambda: self._computed(job),
+            on_finished=lambda: self._computed(job, (self.env.now - began_s) / tokens),
         )
         self.gpu.submit(job.sequence)
 
@@ -279,7 +230,7 @@ class Source:
             self.cancel(job, "never_used")
         elif self.buffer.pinned_blocks:
             self._waiting_for_room.append(job)
-            for other in self._pusher.under_way() if self._pusher is not None else ():
+            for other in self.ahead.pusher.under_way() if self.ahead is not None else ():
                 if job not in self._waiting_for_room:
                     return
                 if other.pinned or other.computing:  # speculation makes way for demand (semantics D3)
@@ -292,9 +243,9 @@ class Source:
                 f"servers.{self.name}.buffers.hbm",
             )
 
-    def _reserve_all(self, runs: list[Run]) -> bool:
+    def _reserve_all(self, runs: list[Run], mark: Unit | None) -> bool:
         for index, run in enumerate(runs):
-            if not self.buffer.reserve(run):
+            if not self.buffer.reserve(run, mark=mark):
                 for taken in runs[:index]:
                     self.buffer.abandon(taken)
                 return False
@@ -304,9 +255,13 @@ class Source:
         if job.unit is not None:
             self._ledger.spend_gpu(job.unit, seconds)
 
-    def _computed(self, job: Job) -> None:
+    def _computed(self, job: Job, s_per_token: float) -> None:
         sequence, job.sequence = job.sequence, None
         assert sequence is not None
+        if not sequence.prefill_left_tokens:
+            self.prefill_s_per_token += (s_per_token - self.prefill_s_per_token) * (
+                _LEARNING if self.prefill_s_per_token else 1.0
+            )
         for gap in job.computing:
             self._computing.take(gap)
             if sequence.prefill_left_tokens:  # cancelled half-way: nothing whole came of it
@@ -318,25 +273,44 @@ class Source:
         after, job.after = job.after, []
         if job.cancelled:
             self._end(job)
+        elif job.kind == "compute":
+            self._made(job)
         else:
             self._send(job)
         for other in after:
             self._prepare(other)
 
     def _send(self, job: Job) -> None:
+        """Send a job at once, or in its turn if it has a deadline."""
+        if job.demand or job.deadline_s is None:
+            self._transmit(job)
+        else:
+            job.in_line = True
+            self._lines[self._links[job.receiver]].enter(job)
+
+    def _transmit(self, job: Job) -> None:
+        job.in_line = False
         link = self._links[job.receiver]
-        job.flow = link.send(self._payload_bytes(job), job.traffic, lambda _: self._landed(job))
+        job.flow = link.send(self.payload_bytes(job), job.traffic, lambda _: self._landed(job))
         if job.unit is not None:
             self._ledger.watch(job.unit, job.flow)
             if job.kind == "kv" and not job.demand:
                 call_after(self.env, link.delay_s, Order.TRANSFER_END, lambda: job.receiver.announced(job))
 
-    def _payload_bytes(self, job: Job) -> int:
+    def payload_bytes(self, job: Job) -> int:
+        """Return [bytes] of payload that a job sends."""
         blocks = sum(run.count for run in job.runs) if job.kind == "kv" else 0
         return blocks * self.buffer.block_bytes + job.text_tokens * self._text_bytes_per_token
 
+    def _made(self, job: Job) -> None:
+        """KV that only had to be made is here: it stays until it is asked for or evicted."""
+        job.landed = True
+        self.forget(job)
+        self._end(job)
+
     def _landed(self, job: Job) -> None:
         job.landed = True
+        self._lines[self._links[job.receiver]].over(job)
         job.receiver.delivered(job)
         self._end(job)
 
@@ -358,27 +332,35 @@ class Source:
         if job.cancelled or job.landed:
             return
         job.cancelled = True
-        self._forget(job)
+        self.forget(job)
         if job.unit is not None:
             self._ledger.decide(job.unit, outcome)
         if job.sequence is not None and self.gpu is not None:
             if job.sequence.speculative:  # else a demand waits for what it computes
                 self.gpu.cancel(job.sequence)
         elif job.flow is not None:
-            self._links[job.receiver].cancel(job.flow)
-            self._tell(job.receiver, Traffic.SPECULATIVE, lambda: job.receiver.withdrawn(job))
+            link = self._links[job.receiver]
+            link.cancel(job.flow)
+            self._lines[link].over(job)
+            self.tell(job.receiver, Traffic.SPECULATIVE, lambda: job.receiver.withdrawn(job))
             self._end(job)
         elif job.waits_for is None:
             self._end(job)
 
-    def _tell(self, receiver: Receiver, traffic: Traffic, action: Callable[[], None]) -> None:
+    def tell(self, receiver: Receiver, traffic: Traffic, action: Callable[[], None]) -> None:
         """Send a control message; `action` happens when it arrives."""
         self._links[receiver].send(self._control_bytes, traffic, lambda _: action(), control=True)
 
-    def _forget(self, job: Job) -> None:
+    def forget(self, job: Job) -> None:
+        """A job is under way no more."""
         self._outstanding[job.receiver].remove(job)
-        if self._pusher is not None:
-            self._pusher.is_over(job)
+        if self.ahead is not None:
+            self.ahead.is_over(job)
+
+    def _was_evicted_here(self, run: Run, mark: object) -> None:
+        """Its own buffer had no room for what was made ahead of time."""
+        if isinstance(mark, Unit):
+            self._ledger.cut(mark, run.count, "evicted")
 
     def check_at_rest(self) -> None:
         """Raise unless nothing is under way and nothing held: what a source must come to when all has happened.

@@ -9,7 +9,7 @@ computing it, or from its own prefill.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from simpy import Environment
 
@@ -21,7 +21,7 @@ from simkv.first_look import FirstLook
 from simkv.jobs import Job, Query, Receiver
 from simkv.kv.block import Run, joined, overlap
 from simkv.kv.buffer import KvBuffer, Survey
-from simkv.kv.prefix import Conversation, Prompt, in_parts, is_own, tokens_in
+from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own, tokens_in
 from simkv.kv.runmap import RunMap, RunSet
 from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
@@ -134,7 +134,13 @@ class Server:
             self.buffer.release(run)
         if self._upstream is not None:
             self._upstream.write_through([run for _, run in claim.recomputed], self.buffer.block_bytes)
+            self._upstream.has_answered(claim.conversation)
         self._admit()
+
+    def hinted(self, conversation: Conversation, items: Mapping[int | Run, tuple[Part, ...]]) -> None:
+        """A client says what it will ask next."""
+        if self._upstream is not None:
+            self._upstream.hint(conversation, items)
 
     def session_ended(self, conversation: Conversation) -> None:
         """A conversation is over: its speculation ends, here and at the source."""

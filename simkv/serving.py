@@ -9,15 +9,16 @@ of that at the receiver), `compute/gpu.py` (the batch), `network/link.py` (the w
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from simpy import Environment, Event
 
 from simkv.claim import Claim
 from simkv.compute.gpu import GpuSequence
-from simkv.kv.prefix import OPEN_LOOP, Conversation, Prompt
+from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, Prompt
 from simkv.policies.prefetch.question import Foresight
 from simkv.policies.routing import Routing
+from simkv.predictors.question import Item
 from simkv.recorder import Recorder, Request
 from simkv.server import Server
 
@@ -70,6 +71,12 @@ class Serving:
         server.release(claim)
         server.requests -= 1
         self._finish(request, claim)
+
+    def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:
+        """A client says what it will ask next: the server that it was on last hands it on."""
+        visited = self._visited.get(conversation)
+        if visited:
+            self._servers[visited[-1]].hinted(conversation, items)
 
     def ended(self, conversation: Conversation) -> None:
         """A session is over: nothing more is moved for it, to whichever server."""

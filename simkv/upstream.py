@@ -7,15 +7,19 @@ in demand class would delay their demand, and theirs alone (semantics E2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from simpy import Environment
 
 from simkv.clock import Order, call_at
 from simkv.jobs import Job, Query, Receiver
 from simkv.kv.block import Run
-from simkv.kv.prefix import Conversation
+from simkv.kv.prefix import Conversation, Part
+from simkv.kv.runmap import RunSet
+from simkv.mind import Wish
 from simkv.network.link import Link, Traffic
+from simkv.predictors.question import Item
+from simkv.pulling import Puller
 from simkv.sending import Source
 
 
@@ -26,10 +30,18 @@ class Upstream:
     ----------
     receiver : the server.
     control_bytes : [bytes] of payload in a control message.
+    make_puller : makes what asks for KV ahead of time; None = the source pushes, or nobody speculates.
     """
 
     def __init__(
-        self, env: Environment, receiver: Receiver, source: Source, uplink: Link, *, control_bytes: int
+        self,
+        env: Environment,
+        receiver: Receiver,
+        source: Source,
+        uplink: Link,
+        *,
+        control_bytes: int,
+        make_puller: Callable[[Receiver, Callable[[Query, list[Wish], RunSet], None]], Puller] | None,
     ) -> None:
         self._env = env
         self._receiver = receiver
@@ -37,16 +49,21 @@ class Upstream:
         self._uplink = uplink
         self._control_bytes = control_bytes
         self._evicted: list[Run] = []  # since the last notice
+        self._puller = make_puller(receiver, self._pull) if make_puller is not None else None
 
     def ask(self, query: Query) -> None:
         """Say what a turn asks, and what of it is lacking."""
         if query.kv or query.texts:
             self._tell(Traffic.DEMAND, lambda: self._source.query(query))
-        elif self._source.speculates:  # nothing to send, but something to learn
+        elif self._source.ahead is not None and self._source.ahead.learns:  # nothing to send, something to learn
             self._tell(Traffic.SPECULATIVE, lambda: self._source.query(query))
+        if self._puller is not None:
+            self._puller.query(query)
 
     def has_arrived(self, job: Job, kept: list[Run]) -> None:
         """Say that a job is here, and what of it is kept."""
+        if self._puller is not None:
+            self._puller.has_arrived(job)
         self._tell(job.traffic, lambda: self._source.has_arrived(job, kept))
 
     def refuse(self, job: Job, traffic: Traffic) -> None:
@@ -61,8 +78,29 @@ class Upstream:
 
     def has_ended(self, conversation: Conversation) -> None:
         """Say that a conversation is over."""
-        if self._source.speculates:
-            self._tell(Traffic.SPECULATIVE, lambda: self._source.has_ended(conversation))
+        if self._puller is not None:
+            self._puller.has_ended(conversation)
+        if (ahead := self._source.ahead) is not None:
+            self._tell(Traffic.SPECULATIVE, lambda: ahead.has_ended(conversation))
+
+    def has_answered(self, conversation: Conversation) -> None:
+        """Say that an answer has ended."""
+        if self._puller is not None:
+            self._puller.paused(conversation)
+        if (ahead := self._source.ahead) is not None and ahead.listens("pause"):
+            self._tell(Traffic.SPECULATIVE, lambda: ahead.paused(conversation))
+
+    def hint(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:
+        """Hand on what a client says it will ask."""
+        if self._puller is not None:
+            self._puller.hinted(conversation, items)
+        if (ahead := self._source.ahead) is not None and ahead.listens("hint"):
+            self._tell(Traffic.SPECULATIVE, lambda: ahead.hinted(conversation, items))
+
+    def _pull(self, query: Query, wishes: list[Wish], held: RunSet) -> None:
+        """Ask for what is wished for ahead of time, and say what of that is here already."""
+        if (ahead := self._source.ahead) is not None:
+            self._tell(Traffic.SPECULATIVE, lambda: ahead.pulled(query, wishes, held))
 
     def write_through(self, runs: list[Run], block_bytes: int) -> None:
         """Send newly computed blocks to a source that only stores; its metadata says what it has."""

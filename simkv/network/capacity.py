@@ -70,6 +70,37 @@ class Constant:
         return self.mean_bps
 
 
+class Scaled:
+    """A share of another capacity, at every moment.
+
+    Parameters
+    ----------
+    ratio : of it, above 0.
+
+    Examples
+    --------
+    >>> Scaled(Constant(100.0), 0.25).bits_between(0.0, 2.0)
+    50.0
+    """
+
+    def __init__(self, whole: Capacity, ratio: float) -> None:
+        self.mean_bps = whole.mean_bps * ratio
+        self._whole = whole
+        self._ratio = ratio
+
+    def bits_between(self, t0_s: float, t1_s: float) -> float:
+        """Return [bit] carried between two times [s]."""
+        return self._whole.bits_between(t0_s, t1_s) * self._ratio
+
+    def time_when(self, t0_s: float, bits: float) -> float:
+        """Return [s] when that many bits have been carried since `t0_s`."""
+        return self._whole.time_when(t0_s, bits / self._ratio)
+
+    def rate_at(self, t_s: float) -> float:
+        """Return [bit/s] the rate at a time [s]."""
+        return self._whole.rate_at(t_s) * self._ratio
+
+
 class _Table:
     """One period of a series: step edges and the bits that have passed at each, shared by all offsets."""
 

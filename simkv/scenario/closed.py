@@ -1,4 +1,4 @@
-"""Questions that a scenario may ask already and that have few answers as yet: admission, codec, composition.
+"""Questions that a scenario may ask already and that have few answers: admission, codec, composition, initiator.
 
 They are written like any plug-in, but other packages cannot add to them: a codec that nothing would
 apply must be refused, not accepted.
@@ -41,6 +41,7 @@ class ClosedRegistry(Registry[object]):
 
 ADMISSION = ClosedRegistry("admission policy", "")
 CODEC = ClosedRegistry("codec", "")
+INITIATOR = ClosedRegistry("initiator", "")
 COMPOSITION = ClosedRegistry("composition", "")
 
 
@@ -48,6 +49,18 @@ COMPOSITION = ClosedRegistry("composition", "")
 @dataclass(frozen=True)
 class Always:
     """Store whatever arrives, as long as eviction makes room."""
+
+
+@INITIATOR.register("push")
+@dataclass(frozen=True)
+class Push:
+    """The source predicts and sends unasked; it knows what receivers hold from messages alone."""
+
+
+@INITIATOR.register("pull")
+@dataclass(frozen=True)
+class Pull:
+    """The receiver predicts and asks; it knows its own buffer, and its wishes take a delay to arrive."""
 
 
 @CODEC.register("identity")

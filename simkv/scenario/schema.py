@@ -83,6 +83,21 @@ class Part(BaseModel):
     __hash__ = None  # type: ignore[assignment]  # parts hold dicts
 
 
+class Hints(Part):
+    """Clients that say ahead of time what they will ask.
+
+    Attributes
+    ----------
+    lead_s : [s] median time from a hint to the query; never before the answer that precedes it has ended.
+    lead_sigma : of ln(lead).
+    accuracy : probability that a hint is right.
+    """
+
+    lead_s: PositiveSeconds = Field(alias="lead")
+    lead_sigma: Annotated[float, Field(ge=0)] = 0.0
+    accuracy: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
 class Workload(Part):
     """Whose sessions arrive, and when.
 
@@ -97,6 +112,7 @@ class Workload(Part):
     max_input_tokens : [tokens] a session is cut before its first request with more input.
     composition : how independent chunks are reused; None where the layout leaves no choice.
     limit : requests read from the trace; None = all.
+    hints : what clients say ahead of time; None = nothing.
     """
 
     trace: FilePath | None = None
@@ -108,6 +124,7 @@ class Workload(Part):
     max_input_tokens: Count | None = None
     composition: Annotated[PlugIn, OfKind("composition")] | None = None
     limit: Count | None = None
+    hints: Hints | None = None
     _trace_text: str | None = PrivateAttr(default=None)
 
     @property
@@ -247,6 +264,8 @@ Acquisition = Annotated[PlugIn, OfKind("acquisition")]
 Prefetch = Annotated[PlugIn, OfKind("prefetch")]
 Predictor = Annotated[PlugIn, OfKind("predictor")]
 Codec = Annotated[PlugIn, OfKind("codec")]
+Initiator = Annotated[PlugIn, OfKind("initiator")]
+Estimator = Annotated[PlugIn, OfKind("estimator")]
 
 
 class Policies(Part):
@@ -260,6 +279,8 @@ class Policies(Part):
     prefetch: Prefetch = Field(default="none", validate_default=True)
     predictor: Predictor = Field(default="sequential", validate_default=True)
     codec: Codec = Field(default="identity", validate_default=True)
+    initiator: Initiator = Field(default="push", validate_default=True)
+    estimator: Estimator = Field(default="ewma", validate_default=True)
 
 
 class PolicyChanges(Part):
@@ -273,6 +294,8 @@ class PolicyChanges(Part):
     prefetch: Prefetch | None = None
     predictor: Predictor | None = None
     codec: Codec | None = None
+    initiator: Initiator | None = None
+    estimator: Estimator | None = None
 
 
 class ServerChanges(Part):

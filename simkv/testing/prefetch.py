@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from simkv.kv.block import Run
 from simkv.kv.prefix import Part
-from simkv.policies.prefetch import Prefetch, PrefetchView
+from simkv.policies.prefetch import LinkView, Moment, Prefetch, PrefetchView, Record, moments_of
 from simkv.predictors import Item
 from simkv.rng import stream
 from simkv.testing.subject import Subject
@@ -24,6 +24,10 @@ class _Future:
         """Return the items of the next turns; what they need is nothing that a policy may care for."""
         return dict.fromkeys(self._items[:count], ())
 
+    def next_gap_s(self) -> float | None:
+        """Return [s] a think time."""
+        return 5.0
+
 
 def prefetch_answers(subject: Subject) -> str:
     """Show histories and predictions, of chunks and of block runs; return all decisions."""
@@ -34,8 +38,9 @@ def prefetch_answers(subject: Subject) -> str:
         draws.shuffle(items)
         shares = [draws.random() for _ in range(case % 6)]
         chances = {item: share / sum(shares) for item, share in zip(items, shares, strict=False)}
-        view = _view(chances, items[: case % 4], chunks, _Future(items[4:8]) if subject.is_oracle else None)
         policy = subject.make()
+        moment = sorted(moments_of(policy))[case % len(moments_of(policy))]
+        view = _view(chances, items[: case % 4], chunks, _Future(items[4:8]) if subject.is_oracle else None, moment)
         answer = policy.decide(view)
         subject.want(answer == policy.decide(view), "asked again, it decides something else")
         _check_moves(subject, answer, items)
@@ -60,18 +65,31 @@ def _check_moves(subject: Subject, answer: Sequence[object], items: list[Item]) 
         if not isinstance(move, Prefetch):
             raise AssertionError(f"{subject.label}: it moves {move!r}; want Prefetch(item, kind)")
         subject.want(move.item in items, f"it moves {move.item!r}, which is no item of the session")
-        subject.want(move.kind in ("kv", "text"), f"it moves {move.kind!r}; want 'kv' or 'text'")
+        subject.want(move.kind in ("kv", "text", "compute"), f"it moves {move.kind!r}; want 'kv', 'text' or 'compute'")
         subject.want(move.item not in named, f"it moves {move.item!r} twice")
         named.append(move.item)
 
 
-def _view(chances: Mapping[Item, float], asked: Sequence[Item], chunks: int, future: _Future | None) -> PrefetchView:
+def _view(
+    chances: Mapping[Item, float],
+    asked: Sequence[Item],
+    chunks: int,
+    future: _Future | None,
+    moment: Moment = "query",
+) -> PrefetchView:
     return PrefetchView(
         now_s=1.0,
+        moment=moment,
         asked=tuple(asked),
         chunks=chunks,
         probabilities=lambda: dict(chances),
+        hinted=tuple(chances)[:1] if moment == "hint" else (),
         held=lambda item: item in asked,
         item_bytes=lambda _: 4096,
+        compute_s=lambda _: 0.01,
+        until_next=lambda: None,
+        link=LinkView(lambda: 1e6, lambda: 0.2, lambda: 0, 0.01),
+        buffer_bytes=40_960,
+        record=Record(8, 6, 1),
         foresight=future,
     )

@@ -20,6 +20,7 @@ from simkv.kv.prefix import Content, Conversation, Part
 from simkv.request import Session
 from simkv.rng import stream, uniform
 from simkv.serving import Serving
+from simkv.workload.hints import Hints
 
 #: What later turns will ask for: each item with all that it needs, itself last.
 Future = dict[int | Run, tuple[Part, ...]]
@@ -89,6 +90,11 @@ class _SessionForesight:
         last = min(self._turn + count, len(self._conversation.session.turns) - 1)
         return _merged(self._conversation.future_parts(turn) for turn in range(self._turn + 1, last + 1))
 
+    def next_gap_s(self) -> float | None:
+        """Return [s] the think time before the next turn; None when this is the last."""
+        turns = self._conversation.session.turns
+        return turns[self._turn + 1].think_s if self._turn + 1 < len(turns) else None
+
 
 def _merged(futures: Iterable[Future]) -> Future:
     """Return what several turns will ask for, soonest first."""
@@ -106,9 +112,11 @@ class ClosedLoop:
     ----------
     draws : in order of start.
     content : the run's id space.
+    hints : what clients say ahead of time; None = nothing.
     """
 
-    def __init__(self, draws: Sequence[Draw], content: Content) -> None:
+    def __init__(self, draws: Sequence[Draw], content: Content, hints: Hints | None = None) -> None:
+        self._hints = hints
         self._conversations = [
             (Conversation(draw.session, index, content), draw.start_s) for index, draw in enumerate(draws)
         ]
@@ -127,12 +135,28 @@ class ClosedLoop:
     def begin(self, env: Environment, serving: Serving) -> None:
         """Schedule the starts of all sessions."""
         for conversation, start_s in self._conversations:
-            call_at(env, start_s, Order.ARRIVAL, _starter(env, serving, conversation))
+            call_at(env, start_s, Order.ARRIVAL, self._starter(env, serving, conversation))
         self._conversations = []  # a session that has ended is forgotten
 
+    def _starter(self, env: Environment, serving: Serving, conversation: Conversation) -> Callable[[], None]:
+        return lambda: void(env.process(self._play(env, serving, conversation)))
 
-def _starter(env: Environment, serving: Serving, conversation: Conversation) -> Callable[[], None]:
-    return lambda: void(env.process(_play(env, serving, conversation)))
+    def _play(self, env: Environment, serving: Serving, conversation: Conversation) -> Generator[Event, object, None]:
+        """Live one session: think, ask, read the answer, think again."""
+        for index, turn in enumerate(conversation.session.turns):
+            if index and self._hints is not None:
+                self._hint(env, serving, conversation, index, self._hints)
+            if index or turn.think_s > 0:
+                yield _arrival(env, env.now + turn.think_s)
+            yield from serving.serve(conversation, index, _SessionForesight(conversation, index))
+        serving.ended(conversation)
+
+    def _hint(self, env: Environment, serving: Serving, conversation: Conversation, turn: int, hints: Hints) -> None:
+        """Let the client say what it will ask, not before the answer before it has ended."""
+        hint = hints.of(conversation, turn)
+        if hint is not None:
+            at_s = env.now + max(0.0, conversation.session.turns[turn].think_s - hint.lead_s)
+            call_at(env, at_s, Order.ARRIVAL, lambda: serving.hinted(conversation, hint.items))
 
 
 def void(_: object) -> None:
@@ -144,15 +168,6 @@ def _arrival(env: Environment, at_s: float) -> Event:
     event = env.event()
     call_at(env, at_s, Order.ARRIVAL, lambda: void(event.succeed()))
     return event
-
-
-def _play(env: Environment, serving: Serving, conversation: Conversation) -> Generator[Event, object, None]:
-    """Live one session: think, ask, read the answer, think again."""
-    for index, turn in enumerate(conversation.session.turns):
-        if index or turn.think_s > 0:
-            yield _arrival(env, env.now + turn.think_s)
-        yield from serving.serve(conversation, index, _SessionForesight(conversation, index))
-    serving.ended(conversation)
 
 
 class _Coming(NamedTuple):
@@ -197,6 +212,10 @@ class OpenLoop:
         if count > MOST_AHEAD:
             raise InputError(f"an oracle may look {MOST_AHEAD} requests ahead in an open loop, got {count}")
         return _merged(coming.conversation.future_parts(0) for coming in islice(self._ahead, count))
+
+    def next_gap_s(self) -> float | None:
+        """Return None: nobody comes back."""
+        return None
 
     def _let_in(self, env: Environment, serving: Serving) -> Generator[Event, object, None]:
         coming = self._jittered()

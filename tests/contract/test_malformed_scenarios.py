@@ -93,7 +93,7 @@ MUTATIONS = [
     ("{hbm: {size: 1 GiB}}", "{}", ":13:14: servers.phone.buffers: missing key 'hbm': {size: ...}"),
     ("prefetch: none", "prefetch: {threshold: 0.3}", ":18:13: policies.prefetch: missing key 'name': which prefetch policy; known: none, oracle, sequential, threshold"),
     ("prefetch: none", "predictor: {name: no.such.Thing}", ":18:21: policies.predictor.name: cannot import predictor 'no.such.Thing': No module named 'no'"),
-    ("prefetch: none", "prefetch: {name: threshold, kind: txt}", ":18:37: policies.prefetch.kind: want one of: kv, text, got 'txt'; did you mean 'text'?"),
+    ("prefetch: none", "prefetch: {name: threshold, kind: txt}", ":18:37: policies.prefetch.kind: want one of: kv, text, compute, got 'txt'; did you mean 'text'?"),
     ("{name: none}", "{name: none, servers: {fone: {buffers: {hbm: {size: 1 B}}}}}", ":20:28: arms.none.servers: no server 'fone'; did you mean 'phone'?; servers: cloud, phone"),
     ("arms:\n", "run: {horizon: 0 s}\narms:\n", ":19:16: run.horizon: want a time such as '20 ms', above zero, got '0 s'"),
     ("  - {name: none}", "\t- {name: none}", ":20:1: not valid YAML: found character '\\t' that cannot start any token"),

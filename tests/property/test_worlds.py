@@ -185,9 +185,10 @@ def check_rest(played: Played, endless: bool) -> None:
     assert world.ledger._open == {}
     assert all(gpu.is_idle for gpu in world.gpus.values())
     for source in world.sources.values():
-        if source._pusher is not None:
-            assert set(source._pusher._remembered) <= {-1}
-            assert not any(source._pusher._jobs.values())
+        if source.ahead is not None:
+            assert source.ahead.pusher.mind is None or set(source.ahead.pusher.mind._known) <= {-1}
+            assert not source.ahead.pusher._jobs
+            assert not any(sense.backlog_bytes for sense in source.ahead._senses.values())
     for server in world.servers:
         assert server._kv._reserved == {}
     if "rejected" not in played.column("status"):

@@ -44,7 +44,7 @@ def view(
 
 def moved(name: str, params: dict[str, object] | None = None, **seen: object) -> list[Item]:
     """Return the items that a policy moves."""
-    return [item for item, _ in PREFETCH.create(name, params).decide(view(**seen))]  # type: ignore[arg-type]
+    return [prefetch.item for prefetch in PREFETCH.create(name, params).decide(view(**seen))]  # type: ignore[arg-type]
 
 
 def test_none_moves_nothing() -> None:

@@ -169,9 +169,10 @@ def test_an_ended_session_is_forgotten_by_every_source_and_server(tmp_path: Path
             count=3,
             routing="round-robin",
         )
-        pusher = played.world.sources["sender"]._pusher
-        assert pusher is not None
-        assert (pusher._remembered, pusher._jobs) == ({}, {})
+        ahead = played.world.sources["sender"].ahead
+        assert ahead is not None
+        assert ahead.pusher.mind is not None
+        assert (ahead.pusher.mind._known, ahead.pusher._jobs) == ({}, {})
         for server in played.world.servers:
             assert len(server._texts.known) == 0
         assert played.world.serving._visited == {}
@@ -185,8 +186,8 @@ def test_memory_does_not_grow_with_the_sessions_that_have_passed(tmp_path: Path)
         ]
         played = little(tmp_path, *talks, prefetch="sequential", receiver_blocks=6, sender_blocks=6)
         server, source = played.world.servers[0], played.world.sources["sender"]
-        pusher = source._pusher
-        assert pusher is not None
+        assert source.ahead is not None
+        pusher = source.ahead.pusher
         sizes: list[Callable[[], int]] = [
             lambda: len(server._kv._displaced),
             lambda: len(server._kv._reserved),

@@ -1,0 +1,272 @@
+"""What should be moved ahead of time? Who remembers, predicts and decides; moves nothing, keeps no directory.
+
+A mind belongs to whoever speculates: to a source that pushes, or to a receiver that pulls. It hears of queries, of
+answers that end and of hints, asks the predictors and the prefetch policy, and says what is wished for now.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from simkv.history import Remembered
+from simkv.jobs import Query, Receiver
+from simkv.kv.block import Run, joined, overlap
+from simkv.kv.prefix import Conversation, Part
+from simkv.policies.prefetch.question import (
+    Foresight,
+    Kind,
+    LinkView,
+    Moment,
+    PrefetchPolicy,
+    PrefetchView,
+    Record,
+    moments_of,
+)
+from simkv.predictors.gap import Gap
+from simkv.predictors.question import Item, Predictor
+
+MOST_RECORDED = 64  # speculated items whose fate a policy sees: about one phase of a conversation's behaviour
+
+#: Returns whether all these blocks are held where they would go.
+Holds = Callable[[tuple[Run, ...]], bool]
+
+
+class Wish(NamedTuple):
+    """Something worth having at the receiver.
+
+    Attributes
+    ----------
+    chain : all that must be there for it to be usable, itself last.
+    deadline_s : [s] see `Prefetch`.
+    is_due : it is time to begin; else only what is under way of it stays wanted.
+    """
+
+    chain: tuple[Part, ...]
+    kind: Kind
+    deadline_s: float | None
+    is_due: bool
+
+
+class Surroundings(NamedTuple):
+    """Where a mind thinks: what it may ask of the world around it.
+
+    Attributes
+    ----------
+    now : returns [s] the time.
+    call_at : calls an action at a time [s].
+    link : returns what is believed of the link to a receiver.
+    compute_s : returns [s] how long the source would compute what it lacks of a chain, as far as known.
+    block_bytes : [bytes] a block.
+    buffer_bytes : [bytes] that a receiver can hold.
+    """
+
+    now: Callable[[], float]
+    call_at: Callable[[float, Callable[[], None]], None]
+    link: Callable[[Receiver], LinkView]
+    compute_s: Callable[[tuple[Part, ...]], float]
+    block_bytes: int
+    buffer_bytes: Callable[[Receiver], int]
+
+
+@dataclass(slots=True)
+class _Known:
+    """One conversation, as far as a mind knows it.
+
+    Attributes
+    ----------
+    query : the last one.
+    asked_s, paused_s : [s] when it came, and when its answer ended; None while it has not.
+    hinted : what the client said it would ask next.
+    wished : the items of the last decision, each with its blocks.
+    decisions : so far; tells a timer that it is stale.
+    """
+
+    remembered: Remembered
+    query: Query
+    asked_s: float
+    paused_s: float | None = None
+    hinted: Mapping[Item, tuple[Part, ...]] = field(default_factory=dict)
+    wished: dict[Item, tuple[Run, ...]] = field(default_factory=dict)
+    decisions: int = 0
+
+
+class Mind:
+    """The speculative mind of a source or a receiver.
+
+    Parameters
+    ----------
+    prefetch, predictor : the policies.
+    prefetch_sees_future, predictor_sees_future : whether they are registered as oracles.
+
+    Attributes
+    ----------
+    on_timer : called with a conversation whose policy wants to be asked again; set by the owner.
+    """
+
+    def __init__(
+        self,
+        prefetch: PrefetchPolicy,
+        predictor: Predictor,
+        around: Surroundings,
+        *,
+        prefetch_sees_future: bool,
+        predictor_sees_future: bool,
+    ) -> None:
+        self.on_timer: Callable[[Conversation], None] = lambda _: None
+        self._prefetch = prefetch
+        self._predictor = predictor
+        self._around = around
+        self._prefetch_sees_future = prefetch_sees_future
+        self._predictor_sees_future = predictor_sees_future
+        self._moments = moments_of(prefetch)
+        self._known: dict[int, _Known] = {}
+        self._record: deque[tuple[bool, bool]] = deque(maxlen=MOST_RECORDED)  # used, late
+
+    def wants(self, moment: Moment) -> bool:
+        """Whether its policy is asked at such moments."""
+        return moment in self._moments
+
+    # -- what it is told ---------------------------------------------------------------------------
+
+    def learn(self, query: Query) -> None:
+        """A turn asked: remember it, and what had been wished for before it."""
+        key, now_s = query.conversation.key, self._around.now()
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known(Remembered(query.conversation), query, now_s)
+        else:
+            self._settle(known.wished, query)
+            known.query, known.asked_s, known.paused_s = query, now_s, None
+        known.hinted, known.wished = {}, {}
+        outcome = known.remembered.learn(query.prompt)
+        if outcome is not None:
+            self._predictor.observe(outcome)
+
+    def paused(self, conversation: Conversation) -> bool:
+        """The answer has ended; return whether the conversation is known here."""
+        known = self._known.get(conversation.key)
+        if known is not None:
+            known.paused_s = self._around.now()
+        return known is not None
+
+    def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> bool:
+        """The client says what it will ask; return whether the conversation is known here."""
+        known = self._known.get(conversation.key)
+        if known is not None:
+            known.hinted = items
+        return known is not None
+
+    def has_ended(self, conversation: Conversation) -> None:
+        """A conversation is over: forget it."""
+        self._known.pop(conversation.key, None)
+
+    def last_query(self, conversation: Conversation) -> Query:
+        """Return the last query of a conversation that is known here."""
+        return self._known[conversation.key].query
+
+    # -- what it decides ---------------------------------------------------------------------------
+
+    def decide(self, conversation: Conversation, moment: Moment, holds: Holds) -> list[Wish]:
+        """Return what is wished for from now on, most urgent first."""
+        known = self._known[conversation.key]
+        known.decisions += 1
+        meaning = _Meaning(known.remembered, known.query.foresight, known.hinted)
+        now_s = self._around.now()
+        wishes, later_s = [], []
+        known.wished = {}
+        for item, kind, deadline_s, start_s in self._prefetch.decide(self._view(known, meaning, moment, holds)):
+            chain = meaning.parts_of(item)
+            if not chain:
+                continue
+            wishes.append(Wish(chain, kind, deadline_s, start_s <= now_s))
+            if start_s > now_s:
+                later_s.append(start_s)
+            else:
+                known.wished[item] = spans(chain)
+        if later_s:
+            number = known.decisions
+            self._around.call_at(min(later_s), lambda: self._ring(conversation, number))
+        return wishes
+
+    def _settle(self, wished: Mapping[Item, tuple[Run, ...]], query: Query) -> None:
+        """Note which wishes the next query came to ask for, and which of these were not there in time."""
+        asked = {part.item for part in query.prompt.parts} if not query.prompt.asked else set(query.prompt.asked)
+        lacking = [run for _, run in (*query.kv, *query.texts)]
+        for item, blocks in wished.items():
+            used = item in asked if isinstance(item, int) else _named(blocks, query.prompt.spans)
+            late = used and any(overlap(block, run) for block in blocks for run in lacking)
+            self._record.append((used, late))
+
+    def _ring(self, conversation: Conversation, number: int) -> None:
+        known = self._known.get(conversation.key)
+        if known is not None and known.decisions == number:
+            self.on_timer(conversation)
+
+    def _view(self, known: _Known, meaning: _Meaning, moment: Moment, holds: Holds) -> PrefetchView:
+        around, receiver = self._around, known.query.receiver
+        history = known.remembered.view(meaning.next_items if self._predictor_sees_future else None)
+        return PrefetchView(
+            now_s=around.now(),
+            moment=moment,
+            asked=history.asked,
+            chunks=history.chunks,
+            probabilities=lambda: self._predictor.predict(history),
+            hinted=tuple(known.hinted),
+            held=lambda item: holds(spans(meaning.parts_of(item))),
+            item_bytes=lambda item: meaning.parts_of(item)[-1].run.count * around.block_bytes,
+            compute_s=lambda item: around.compute_s(meaning.parts_of(item)),
+            until_next=lambda: self._until_next(known),
+            link=around.link(receiver),
+            buffer_bytes=around.buffer_bytes(receiver),
+            record=self._recorded(),
+            foresight=meaning if self._prefetch_sees_future else None,
+        )
+
+    def _until_next(self, known: _Known) -> Gap | None:
+        return None
+
+    def _recorded(self) -> Record:
+        return Record(len(self._record), sum(used for used, _ in self._record), sum(late for _, late in self._record))
+
+
+class _Meaning:
+    """What items mean: by what is remembered or was hinted, and for oracles by what will be asked."""
+
+    __slots__ = ("_foresight", "_future", "_hinted", "_remembered")
+
+    def __init__(self, remembered: Remembered, foresight: Foresight, hinted: Mapping[Item, tuple[Part, ...]]) -> None:
+        self._remembered = remembered
+        self._foresight = foresight
+        self._hinted = hinted
+        self._future: Mapping[Item, tuple[Part, ...]] = {}
+
+    def next_parts(self, count: int) -> Mapping[Item, tuple[Part, ...]]:
+        """Return what the next turns will ask for, and keep it in mind."""
+        self._future = self._foresight.next_parts(count)
+        return self._future
+
+    def next_gap_s(self) -> float | None:
+        """Return [s] from the end of this answer to the next query."""
+        return self._foresight.next_gap_s()
+
+    def next_items(self) -> list[Item]:
+        """Return the items of the next turn."""
+        return list(self.next_parts(1))
+
+    def parts_of(self, item: Item) -> tuple[Part, ...]:
+        """Return all that an item needs to be usable, itself last."""
+        return self._future.get(item) or self._hinted.get(item) or self._remembered.parts_of(item)
+
+
+def spans(chain: tuple[Part, ...]) -> tuple[Run, ...]:
+    """Return the blocks of a chain in as few runs as possible."""
+    return joined(part.run for part in chain)
+
+
+def _named(blocks: tuple[Run, ...], prompt: tuple[Run, ...]) -> bool:
+    """Return whether a prompt names the last block of a chain."""
+    last = blocks[-1].end - 1
+    return any(run.start <= last < run.end for run in prompt)
