@@ -26,7 +26,7 @@ from simkv.network.link import Link
 from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
 from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
-from simkv.policies.eviction.belady import Belady
+from simkv.policies.eviction.question import Foreseeing
 from simkv.predictors import PREDICTORS
 from simkv.pushing import Pusher
 from simkv.recorder import Recorder
@@ -299,8 +299,12 @@ class _Maker:
 
     def _buffer(self, name: str, evicted: Callable[..., None] | None) -> KvBuffer:
         eviction = EVICTION.create(*self.scenario.policies.eviction)
-        if isinstance(eviction, Belady):
+        if isinstance(eviction, Foreseeing):
             eviction.foresee(self._foresee())
+        if getattr(eviction, "bypass", False):
+            raise InputError(
+                "only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass"
+            )
         size_bytes = self.scenario.servers[name].buffers["hbm"].size_bytes
         if size_bytes < self.block_bytes:
             raise InputError(
