@@ -30,7 +30,7 @@ from simkv.network.slicing import SlicedLink
 from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
 from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
-from simkv.policies.eviction.belady import Belady
+from simkv.policies.eviction.question import Foreseeing
 from simkv.policies.prefetch import LinkView
 from simkv.predictors import PREDICTORS
 from simkv.pulling import Puller
@@ -351,8 +351,12 @@ class _Maker:
 
     def _buffer(self, name: str, evicted: Callable[..., None] | None) -> KvBuffer:
         eviction = EVICTION.create(*self.scenario.policies.eviction)
-        if isinstance(eviction, Belady):
+        if isinstance(eviction, Foreseeing):
             eviction.foresee(self._foresee())
+        if getattr(eviction, "bypass", False):
+            raise InputError(
+                "only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass"
+            )
         size_bytes = self.scenario.servers[name].buffers["hbm"].size_bytes
         if size_bytes < self.block_bytes:
             raise InputError(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simkv import __version__
+from simkv.cli_mrc import mrc
 from simkv.errors import InputError, InvariantError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def list_(kind: str | None, as_json: bool) -> None:
                 click.echo(f"      {parameter['name']}: {parameter['type']}, {default}")
 
 
-@cli.group()
+@cli.group(commands=[mrc])
 def trace() -> None:
     """Look at traces, and make or convert them."""
 

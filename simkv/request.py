@@ -6,7 +6,7 @@ the question is asked (`policies/`), never these objects: they hold the future.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from simkv.kv.block import Run
@@ -30,6 +30,8 @@ class Turn:
     chunks : indices of the document chunks that the question is about.
     block_runs : all full blocks of the prompt, front to back. Ids never named before come into being
         with this turn: their tokens are new.
+    last_block : the block behind them, where the trace names it: partly filled, or prefilled in any case. Serving
+        never reuses it; hit counts of a trace include it.
     """
 
     new_tokens: int
@@ -38,6 +40,7 @@ class Turn:
     gap_kind: GapKind = "none"
     chunks: tuple[int, ...] = ()
     block_runs: tuple[Run, ...] = ()
+    last_block: int | None = field(default=None, compare=False)  # nothing that serving plays depends on it
 
 
 @dataclass(frozen=True, slots=True)

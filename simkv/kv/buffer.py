@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from simkv.errors import InvariantError
 from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
-from simkv.policies.eviction.question import Eviction
+from simkv.policies.eviction.question import Eviction, Sized
 
 
 class Entry:
@@ -105,6 +105,8 @@ class KvBuffer:
         self._now = now
         self._evicted = evicted
         self._entries: RunMap[Entry] = RunMap()
+        if isinstance(eviction, Sized):
+            eviction.sized(self.capacity_blocks)
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -240,6 +242,20 @@ class KvBuffer:
             for piece, entry in free:
                 self._remove(piece, entry)
             return
+        self._tell(free, was_used)
+
+    def touch(self, run: Run) -> None:
+        """Use resident blocks for no time: `pin` and `release` in one."""
+        free = []
+        for piece, entry in self._isolate(run):
+            if entry.arriving:
+                raise InvariantError(f"{piece} was used before it arrived")
+            if not entry.pins:
+                free.append((piece, entry))
+        self._tell(free, True)
+
+    def _tell(self, free: list[tuple[Run, Entry]], was_used: bool) -> None:
+        """Tell the eviction policy of blocks that nobody uses any more."""
         now_s = self._now()
         for piece, entry in self._joined(free) if len(free) > 1 else free:
             if not entry.known:

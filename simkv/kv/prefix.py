@@ -296,6 +296,12 @@ class Conversation:
                 found.append(tuple(self._chunks[chunk].run for chunk in turn.chunks))
         return found
 
+    def last_block(self, turn: Turn) -> tuple[Run, ...]:
+        """Return the block that a turn's trace names behind the shareable ones, if it does."""
+        if turn.last_block is None:
+            return ()
+        return tuple(self._content.placed(self.session, self.draw, Run(turn.last_block, 1)))
+
     def _chain_of(self, turn: Turn) -> tuple[Part, ...]:
         placed = (run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named))
         return tuple(Part(run, run.count * self._content.block_tokens, run) for run in joined(placed))

@@ -40,7 +40,7 @@ _BYTES = (
 _DEMAND_COLOUR = "#BBBBBB"
 _OTHER_COLOUR = "#EEEEEE"
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -61,7 +61,7 @@ def ttft_cdf(comparison: Comparison) -> Figure:
     Requests that never finished count in the share's denominator: such a curve ends below 1.
     """
     waits = {arm.name: _pooled_ttft(comparison, arm) for arm in comparison.arms}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = figure.add_subplot()
         for arm, style in _styles(comparison.arms):
@@ -79,7 +79,7 @@ def ttft_cdf(comparison: Comparison) -> Figure:
 def where_bytes_went(comparison: Comparison) -> Figure:
     """Return the wire bytes of each arm, a replication: demand, and speculation by how it ended."""
     arms = comparison.summary.arms
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.9 + 0.42 * len(arms)), layout="constrained")
         axes = figure.add_subplot()
         left = np.zeros(len(arms))
@@ -126,7 +126,7 @@ def save_all(comparison: Comparison, folder: Path) -> list[Path]:
     written = []
     for name, draw in (("ttft_cdf", ttft_cdf), ("bytes", where_bytes_went)):
         figure = draw(comparison)
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             for kind in ("png", "svg"):
                 path = folder / f"{name}.{kind}"
                 # no date in the file: equal comparisons write equal bytes

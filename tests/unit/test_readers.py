@@ -103,6 +103,7 @@ def test_mooncake_request_is_a_session_of_one_turn(tmp_path: Path) -> None:
     assert not trace.header.has_sessions
     assert trace.header.provenance["timestamp_quantum_s"] == 3.0
     assert first == Session("request-1", (Turn(1, 7),), start_s=0.0)
+    assert (first.turns[0].last_block, second.turns[0].last_block) == (7, 40)
     assert second == Session("request-2", (Turn(76, 1, block_runs=(Run(0, 2),)),), start_s=27.0)
 
 

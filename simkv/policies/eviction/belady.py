@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
-from simkv.policies.eviction.question import EVICTION
+from simkv.policies.eviction.question import EVICTION, Coming
 
 _STALE = 1000  # entries of the heap that may be stale before it is worth filing all anew
 
@@ -54,10 +54,16 @@ class Belady:
 
     It sees the uses of its own buffer: with several servers a next use may be one that another server serves.
 
+    Parameters
+    ----------
+    bypass : what would be evicted next is not stored at all. Only a replay of a trace can do that (`simkv trace mrc`);
+        in a simulation KV has to be somewhere while it is used.
+
     Source: Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal
     5(2), 1966.
     """
 
+    bypass: bool = False
     _after: list[RunMap[float]] = field(default_factory=list, init=False, repr=False)
     _next: RunMap[float] = field(default_factory=RunMap, init=False, repr=False)
     _here: RunMap[float] = field(default_factory=RunMap, init=False, repr=False)
@@ -76,13 +82,7 @@ class Belady:
     def used(self, run: Run, now_s: float) -> None:
         """Move each piece of `run` on to its following use, and file it anew."""
         self.removed(run)
-        for piece, use in self._future(run):
-            if math.isinf(use):
-                continue
-            self._next.take(piece)
-            for part, later in self._after[int(use)].overlapping(piece):
-                start, end = max(part.start, piece.start), min(part.end, piece.end)
-                self._next.put(Run(start, end - start), later)
+        self.passed(run, now_s)
         self.inserted(run, now_s)
 
     def removed(self, run: Run) -> None:
@@ -103,6 +103,39 @@ class Belady:
                 return Run(-start, count)
             heapq.heappop(self._farthest)
         return None
+
+    def coming(self, run: Run) -> Coming:
+        """Return how many blocks at the front of `run` share a future, and whether anything is used after them."""
+        victim = self.victim(1)
+        if victim is None:
+            return Coming(1)
+        blocks, later = self._alike(run)
+        farthest = self._here.exactly(victim)
+        assert farthest is not None
+        if later < farthest or (later == farthest and not self.bypass and victim.start > run.start):
+            return Coming(min(blocks, victim.count))
+        if self.bypass:
+            return Coming(blocks, stays=False)
+        return Coming(blocks - 1, stays=False) if blocks > 1 else Coming(1)
+
+    def passed(self, run: Run, now_s: float) -> None:
+        """Move each piece of `run` on to its following use."""
+        for piece, use in self._future(run):
+            if math.isinf(use):
+                continue
+            self._next.take(piece)
+            for part, later in self._after[int(use)].overlapping(piece):
+                start, end = max(part.start, piece.start), min(part.end, piece.end)
+                self._next.put(Run(start, end - start), later)
+
+    def _alike(self, run: Run) -> tuple[int, float]:
+        """Return how many blocks at the front of `run` are used together from now on, and when after the next use."""
+        upcoming = self._next.overlapping(run)
+        if not upcoming or upcoming[0][0].start > run.start:
+            return (upcoming[0][0].start if upcoming else run.end) - run.start, math.inf
+        now, index = upcoming[0]
+        then, later = self._after[int(index)].overlapping(Run(run.start, 1))[0]
+        return min(run.end, now.end, then.end) - run.start, later
 
     def _file(self, piece: Run, use: float) -> None:
         heapq.heappush(self._farthest, (-use, -piece.start, piece.count))

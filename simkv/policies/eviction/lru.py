@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from simkv.kv.block import Run
 from simkv.policies.eviction.order import RunLine
-from simkv.policies.eviction.question import EVICTION
+from simkv.policies.eviction.question import EVICTION, Coming
 
 
 @EVICTION.register("lru")
@@ -35,3 +35,10 @@ class Lru:
     def victim(self, need_bytes: int) -> Run | None:
         """Return the run that was used longest ago."""
         return self._line.first()
+
+    def coming(self, run: Run) -> Coming:
+        """Return as many as the first run of the line gives: what comes in goes behind all others."""
+        return Coming(self._line.first_count())
+
+    def passed(self, run: Run, now_s: float) -> None:
+        """Do nothing: everything is stored."""

@@ -1,4 +1,4 @@
-"""Runs of blocks in a line: append, renew, cut out, look at the first. What recency and arrival orders share."""
+"""Runs of blocks in lines: append, renew, cut out, look at the first. What orders of recency and arrival share."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
 
 
-class _Node:
-    """One run in the line, between its neighbours."""
+class Node:
+    """One run in a line, between its neighbours."""
 
-    __slots__ = ("after", "before", "run")
+    __slots__ = ("after", "before", "line", "run")
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, line: RunLine) -> None:
         self.run = run
-        self.before: _Node = self
-        self.after: _Node = self
+        self.line = line
+        self.before: Node = self
+        self.after: Node = self
 
 
 class RunLine:
     """Disjoint runs in a line, to be taken from the head and each from its end.
 
     Cutting the middle out of a run leaves both ends in its place, what was behind the cut before what was in front.
+
+    Parameters
+    ----------
+    beside : a line that this one shares its books with: a block stands in one of them; cutting and taking find it
+        in any.
+    rank : what the owner calls this line.
+
+    Attributes
+    ----------
+    blocks : how many stand in it.
 
     Examples
     --------
@@ -31,42 +42,59 @@ class RunLine:
     [Run(start=3, count=1), Run(start=0, count=1), Run(start=10, count=2)]
     """
 
-    __slots__ = ("_end", "_nodes")
+    __slots__ = ("_end", "_nodes", "blocks", "rank")
 
-    def __init__(self) -> None:
-        self._end = _Node(Run(0, 0))  # sentinel of a circular list
-        self._nodes: RunMap[_Node] = RunMap()
+    def __init__(self, beside: RunLine | None = None, rank: int = 0) -> None:
+        self._end = Node(Run(0, 0), self)  # sentinel of a circular list
+        self._nodes: RunMap[Node] = RunMap() if beside is None else beside._nodes
+        self.blocks = 0
+        self.rank = rank
 
     def first(self) -> Run | None:
         """Return the run at the head; None when the line is empty."""
         node = self._end.after
         return None if node is self._end else node.run
 
+    def first_count(self) -> int:
+        """Return how many blocks the run at the head has; 0 when the line is empty."""
+        return self._end.after.run[1]
+
     def append(self, run: Run) -> None:
-        """Put a run that overlaps none present at the tail."""
-        node = _Node(run)
+        """Put a run that stands in no line at the tail."""
+        node = Node(run, self)
+        self.blocks += run[1]
         self._link(node, self._end.before)
         self._nodes.put(run, node)
 
     def renew(self, run: Run) -> None:
-        """Take the blocks of `run` out of the line where they stand and put all of `run` at the tail."""
+        """Take the blocks of `run` out of the lines where they stand and put all of `run` at the tail of this one."""
         node = self._nodes.exactly(run)
         if node is None:
             self.cut(run)
             self.append(run)
         elif node is not self._end.before:
-            self._unlink(node)
-            self._link(node, self._end.before)
+            self._move(node)
 
     def cut(self, run: Run) -> None:
-        """Take the blocks of `run` out of the line, wherever they stand."""
+        """Take the blocks of `run` out of the lines, wherever they stand."""
+        self.take(run)
+
+    def take(self, run: Run) -> list[tuple[Run, RunLine]]:
+        """Cut out the blocks of `run`; return the pieces in order of id, each with the line that it stood in.
+
+        Neighbours out of one line are one piece.
+        """
+        taken: list[tuple[Run, RunLine]] = []
         for piece, node in self._nodes.take(run):
-            first, count = node.run
-            start, end, last = piece[0], piece[0] + piece[1], first + count
+            line = node.line
+            start, count = piece
+            line.blocks -= count
+            first, whole = node.run
+            end, last = start + count, first + whole
             if first < start:
                 node.run = Run(first, start - first)
                 if end < last:
-                    back = _Node(Run(end, last - end))
+                    back = Node(Run(end, last - end), line)
                     self._link(back, node.before)
                     self._nodes.remove(back.run)
                     self._nodes.put(back.run, back)
@@ -74,6 +102,12 @@ class RunLine:
                 node.run = Run(end, last - end)
             else:
                 self._unlink(node)
+            if taken and taken[-1][1] is line and taken[-1][0][0] + taken[-1][0][1] == start:
+                before = taken[-1][0]
+                taken[-1] = (Run(before[0], before[1] + count), line)
+            else:
+                taken.append((piece, line))
+        return taken
 
     def pop_first(self) -> Run:
         """Take the head out and return it; the line must not be empty."""
@@ -81,13 +115,27 @@ class RunLine:
         self.cut(run)
         return run
 
+    def line_of(self, run: Run) -> RunLine | None:
+        """Return the line in which all of `run` stands as one; None where it does not stand as one run."""
+        node = self._nodes.exactly(run)
+        return None if node is None else node.line
+
+    def _move(self, node: Node) -> None:
+        """Put a node, of any of the lines, at the tail of this one."""
+        count = node.run[1]
+        node.line.blocks -= count
+        self.blocks += count
+        node.line = self
+        self._unlink(node)
+        self._link(node, self._end.before)
+
     @staticmethod
-    def _link(node: _Node, before: _Node) -> None:
+    def _link(node: Node, before: Node) -> None:
         node.before, node.after = before, before.after
         before.after.before = node
         before.after = node
 
     @staticmethod
-    def _unlink(node: _Node) -> None:
+    def _unlink(node: Node) -> None:
         node.before.after = node.after
         node.after.before = node.before

@@ -1,8 +1,12 @@
-"""Which KV leaves a full buffer? The form in which every eviction policy answers."""
+"""Which KV leaves a full buffer? The form in which every eviction policy answers.
+
+Four hooks are the question. A policy that must know more has one of the optional hooks below as well, and is told.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from simkv.kv.block import Run
 from simkv.registry import Registry
@@ -19,7 +23,11 @@ class Eviction(Protocol):
         """`run` became evictable: it was filled, or was passed over while in use and is free again."""
 
     def used(self, run: Run, now_s: float) -> None:
-        """`run` was used; called when the use ends, the end of a prompt before its front."""
+        """`run` was used; called when the use ends, the end of a prompt before its front.
+
+        What is brought for a request is inserted and used at once; what is prefetched is used later. Its first use
+        is the one it came for: only later ones are reuse.
+        """
 
     def removed(self, run: Run) -> None:
         """`run` can no longer be evicted: it left, or it was offered as victim while in use."""
@@ -29,6 +37,70 @@ class Eviction(Protocol):
 
         The buffer takes as much of it as it needs, from the end (the blocks that most depend on others).
         """
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """An oracle that must know the recorded order of accesses."""
+
+    def foresee(self, accesses: Iterable[tuple[Run, ...]]) -> None:
+        """Learn the runs of each access, in order; called once, before the run."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A policy that divides the room, and so must know how much there is."""
+
+    def sized(self, blocks: int) -> None:
+        """Learn how many blocks the buffer holds; called once, before the run."""
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A policy that weighs what it costs to get a block back."""
+
+    def priced(self, recompute_s: Callable[[Run], float], transfer_s: float) -> None:
+        """Learn the costs of a block [s]; called once, before the run.
+
+        `recompute_s` takes a run and returns the cost of prefilling one of its blocks again, at its mean depth in
+        its prompt; `transfer_s` is that of moving one, wherever it stands.
+        """
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A policy that somebody tells how far in the future blocks are used."""
+
+    def told(self, run: Run, steps: float) -> None:
+        """`run`, here or not, is used in so many steps; `math.inf` = not that anybody knows."""
+
+
+class Coming(NamedTuple):
+    """How many of the blocks that are about to come may come together, and whether they stay.
+
+    False: each would be the next to leave, for the next of them or at once, so none of them is stored.
+    """
+
+    blocks: int
+    stays: bool = True
+
+
+@runtime_checkable
+class Foretold(Protocol):
+    """A policy that can say how blocks that come one by one may come together, the same blocks leaving for them.
+
+    Replays of traces ask (`simkv trace mrc`); without this hook blocks come one by one.
+    """
+
+    def coming(self, run: Run) -> Coming:
+        """Say it of blocks that come from the end of `run` on (for oracles: from its front on) into a full buffer.
+
+        Asked before anything leaves for them; what comes next is what was answered, and `passed` tells of what is
+        not stored.
+        """
+
+    def passed(self, run: Run, now_s: float) -> None:
+        """`run` was used, and not stored."""
 
 
 EVICTION: Registry[Eviction] = Registry("eviction policy", "simkv.eviction")

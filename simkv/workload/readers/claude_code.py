@@ -173,6 +173,8 @@ def _turns(requests: list[_Request]) -> Iterator[Turn]:
             raise ValueError(
                 f"hash_runs: {request.input_tokens} tokens are {full} full blocks of {BLOCK_TOKENS} tokens, got {count}"
             )
+        last_block = None
         if not new_tokens:  # a prompt of full blocks still prefills one: something must yield the first token
+            last_block = blocks[-1].end - 1
             blocks, new_tokens = fields.drop_last_block(blocks), BLOCK_TOKENS
-        yield Turn(new_tokens, request.answer_tokens, think_s, gap_kind, block_runs=blocks)
+        yield Turn(new_tokens, request.answer_tokens, think_s, gap_kind, block_runs=blocks, last_block=last_block)

@@ -58,14 +58,17 @@ class MooncakeFormat:
             raise ValueError(
                 f"hash_ids: {input_tokens} tokens are {full} full blocks of {BLOCK_TOKENS} tokens, got {len(ids)} ids"
             )
-        blocks = fields.distinct(runs_of(ids[:full]), "hash_ids")
+        named = fields.distinct(runs_of(ids), "hash_ids")
+        partial = len(ids) > full
+        blocks = fields.drop_last_block(named) if partial else named
         new_tokens = input_tokens - full * BLOCK_TOKENS
         if not new_tokens:  # a prompt of full blocks still prefills one: something must yield the first token
-            blocks, new_tokens = fields.drop_last_block(blocks), BLOCK_TOKENS
+            blocks, new_tokens, partial = fields.drop_last_block(blocks), BLOCK_TOKENS, True
         turn = Turn(
             new_tokens=new_tokens,
             answer_tokens=max(1, fields.whole(record["output_length"], "output_length")),
             block_runs=blocks,
+            last_block=named[-1].end - 1 if partial else None,
         )
         return Session(f"request-{line}", (turn,), start_s=timedelta(milliseconds=timestamp_ms).total_seconds())
 
