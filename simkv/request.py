@@ -30,6 +30,8 @@ class Turn:
     chunks : indices of the document chunks that the question is about.
     block_runs : all full blocks of the prompt, front to back. Ids never named before come into being
         with this turn: their tokens are new.
+    words : content words of the question, lower case, in its order; a source learns them when the query reaches it.
+        None of them = unknown.
     """
 
     new_tokens: int
@@ -38,6 +40,7 @@ class Turn:
     gap_kind: GapKind = "none"
     chunks: tuple[int, ...] = ()
     block_runs: tuple[Run, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Session:
     start_s : [s] recorded start; None where the trace has none.
     shared_key, shared_blocks : the first `shared_blocks` ids of the session are the same content in
         every session with an equal `shared_key` (tools and system prompt); 0 = nothing shared.
+    chunk_words : content words of each chunk, lower case; who holds the document knows them. Empty = unknown.
     """
 
     session_id: str
@@ -64,6 +68,7 @@ class Session:
     start_s: float | None = None
     shared_key: str = ""
     shared_blocks: int = 0
+    chunk_words: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
