@@ -23,15 +23,16 @@ class Remembered:
 
     Attributes
     ----------
-    asked, moves : items and moves so far, oldest first.
+    asked, moves, words : items, moves and content words so far, one entry a query, oldest first.
     """
 
-    __slots__ = ("_chains", "_conversation", "asked", "moves")
+    __slots__ = ("_chains", "_conversation", "asked", "moves", "words")
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self.asked: list[Item] = []
         self.moves: list[int] = []
+        self.words: list[tuple[str, ...]] = []
         self._chains: list[tuple[Part, ...]] = []  # most recently used first
 
     def learn(self, prompt: Prompt) -> Outcome | None:
@@ -47,11 +48,22 @@ class Remembered:
             if not prompt.parts:
                 return None
             item, move = self._chain_move(prompt)
-        outcome = Outcome(self._conversation.key, tuple(self.moves[-LONGEST_CONTEXT:]), move)
+        outcome = Outcome(
+            self._conversation.key,
+            tuple(self.moves[-LONGEST_CONTEXT:]),
+            move,
+            item=item,
+            last=self.asked[-1] if self.asked else None,
+            words=prompt.words,
+            words_before=tuple(self.words[-LONGEST_CONTEXT:]),
+            chunk_words=self._conversation.session.chunk_words,
+        )
         self.asked.append(item)
         self.moves.append(move)
+        self.words.append(prompt.words)
         if len(self.asked) > 2 * MOST_REMEMBERED:
-            del self.asked[:MOST_REMEMBERED], self.moves[:MOST_REMEMBERED]
+            for entries in (self.asked, self.moves, self.words):
+                del entries[:MOST_REMEMBERED]
         return outcome
 
     def view(self, next_items: Callable[[], list[Item]] | None) -> History:
@@ -63,6 +75,8 @@ class Remembered:
             item_after=self.item_after,
             chunks=len(self._conversation.chunk_parts),
             next_items=next_items,
+            words=self.words,
+            chunk_words=self._conversation.session.chunk_words,
         )
 
     def item_after(self, move: int) -> Item | None:

@@ -32,6 +32,8 @@ class Turn:
         with this turn: their tokens are new.
     last_block : the block behind them, where the trace names it: partly filled, or prefilled in any case. Serving
         never reuses it; hit counts of a trace include it.
+    words : content words of the question, lower case, in its order; a source learns them when the query reaches it.
+        None of them = unknown.
     """
 
     new_tokens: int
@@ -40,6 +42,7 @@ class Turn:
     gap_kind: GapKind = "none"
     chunks: tuple[int, ...] = ()
     block_runs: tuple[Run, ...] = ()
+    words: tuple[str, ...] = ()
     last_block: int | None = field(default=None, compare=False)  # nothing that serving plays depends on it
 
 
@@ -57,6 +60,7 @@ class Session:
     start_s : [s] recorded start; None where the trace has none.
     shared_key, shared_blocks : the first `shared_blocks` ids of the session are the same content in
         every session with an equal `shared_key` (tools and system prompt); 0 = nothing shared.
+    chunk_words : content words of each chunk, lower case; who holds the document knows them. Empty = unknown.
     """
 
     session_id: str
@@ -67,6 +71,7 @@ class Session:
     start_s: float | None = None
     shared_key: str = ""
     shared_blocks: int = 0
+    chunk_words: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

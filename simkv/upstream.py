@@ -53,10 +53,11 @@ class Upstream:
 
     def ask(self, query: Query) -> None:
         """Say what a turn asks, and what of it is lacking."""
+        words_bytes = sum(len(word.encode()) + 1 for word in query.prompt.words)
         if query.kv or query.texts:
-            self._tell(Traffic.DEMAND, lambda: self._source.query(query))
+            self._tell(Traffic.DEMAND, lambda: self._source.query(query), words_bytes)
         elif self._source.ahead is not None and self._source.ahead.learns:  # nothing to send, something to learn
-            self._tell(Traffic.SPECULATIVE, lambda: self._source.query(query))
+            self._tell(Traffic.SPECULATIVE, lambda: self._source.query(query), words_bytes)
         if self._puller is not None:
             self._puller.query(query)
 
@@ -116,6 +117,6 @@ class Upstream:
         evicted, self._evicted = self._evicted, []
         self._tell(traffic, lambda: self._source.was_evicted(self._receiver, evicted))
 
-    def _tell(self, traffic: Traffic, action: Callable[[], None]) -> None:
-        """Send a control message; `action` happens when it arrives."""
-        self._uplink.send(self._control_bytes, traffic, lambda _: action(), control=True)
+    def _tell(self, traffic: Traffic, action: Callable[[], None], words_bytes: int = 0) -> None:
+        """Send a control message, and the words of a question with it; `action` happens when it arrives."""
+        self._uplink.send(self._control_bytes + words_bytes, traffic, lambda _: action(), control=True)

@@ -2,8 +2,9 @@
 
 Usage: python traces/measure.py DATA
 
-DATA is a folder that holds squad_xquad_en, quac_canard, claude_code_traces and bandwidth_irish_5g. Prints every
-number, one a line, with how many observations it rests on. docs/data.md says what the numbers mean.
+DATA is a folder that holds squad_xquad_en, quac_canard, sgd_dev_test, mtrag, tau_bench_airline, lmcache_agent_traces,
+claude_code_traces and bandwidth_irish_5g. Prints every number, one a line, with how many observations it rests on.
+docs/data.md says what the numbers mean.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from simkv.workload.readers.text import content_words
+
 #: Equal chunks that each paragraph is split into: as many as it has questions (median 5), so that, as in the
 #: generated conversations, reader and document advance together.
 CHUNKS = 5
@@ -27,6 +30,8 @@ CHUNKS = 5
 TOKENS_PER_WORD = 100 / 75
 #: [Mbit/s] A rate below this is an outage; hardly any sample lies between 0.01 and 0.1.
 OUTAGE_MBPS = 0.1
+#: A tool is a step of the workflow from so many calls on, and one step follows another from so many times on.
+LEAST_CALLS, LEAST_EDGE = 20, 3
 DECILES = [tenth / 10 for tenth in range(1, 10)]
 
 
@@ -66,6 +71,120 @@ def reading_order(data: Path) -> dict[str, float]:
         "skips": skips.total(),
         "first_chunk_ratio": firsts[True] / firsts.total(),
         "paragraphs": firsts.total(),
+    }
+
+
+def word_sources(data: Path) -> dict[str, float]:
+    """Measure where the content words of a question stand: in the chunk of its answer, elsewhere in the paragraph."""
+    found: Counter[str] = Counter()
+    for paragraph in _records(data / "squad_xquad_en" / "paragraphs_shared.jsonl.xz"):
+        text, length = paragraph["context"], len(paragraph["context"])
+        everywhere = set(content_words(text))
+        chunks = [set(content_words(text[at * length // CHUNKS : (at + 1) * length // CHUNKS])) for at in range(CHUNKS)]
+        for question in paragraph["qas"]:
+            own = chunks[question["answers"][0]["answer_start"] * CHUNKS // length]
+            for word in content_words(question["question"]):
+                found["own" if word in own else "topic" if word in everywhere else "neither"] += 1
+    return {
+        "chunk_word_ratio": found["own"] / found.total(),
+        "topic_word_ratio": found["topic"] / found.total(),
+        "words": found.total(),
+    }
+
+
+def echoes(data: Path) -> dict[str, float]:
+    """Measure how many content words of a question were said before, as typed and as rewritten to stand alone."""
+    numbers: dict[str, float] = {}
+    for form in ("question", "rewrite"):
+        words: list[tuple[bool, bool]] = []
+        questions = 0
+        for dialogue in _records(data / "quac_canard" / "dialogs_shared.jsonl.xz"):
+            said, last = set(content_words(dialogue["title"])), None
+            for turn in dialogue["turns"]:
+                asked = content_words(turn[form])
+                if last is not None:
+                    questions += 1
+                    words += [(word in last, word in said) for word in asked]
+                last = {*content_words(turn["question"]), *content_words(turn["answer"] or "")}
+                said |= last
+        numbers |= {
+            f"{form}_echo_ratio": sum(last for last, _ in words) / len(words),
+            f"{form}_history_ratio": sum(said for _, said in words) / len(words),
+            f"{form}_content_words_mean": len(words) / questions,
+            f"{form}_content_words": len(words),
+        }
+    return numbers
+
+
+def topics(data: Path) -> dict[str, float]:
+    """Measure how often a user of several services goes on with the same one."""
+    stays: Counter[bool] = Counter()
+    for dialogue in _records(data / "sgd_dev_test" / "dialogs_shared.jsonl.xz"):
+        services = [turn["svc"][-1:] for turn in dialogue["turns"] if turn["s"] == "U"]  # the last one named
+        for before, after in itertools.pairwise(services):
+            stays[before == after] += 1
+    return {"topic_stay_ratio": stays[True] / stays.total(), "user_turns": stays.total()}
+
+
+def passages(data: Path) -> dict[str, float]:
+    """Measure how often a passage that a turn needs, or its document, was needed by an earlier turn."""
+    again: list[tuple[bool, bool]] = []
+    distinct: list[int] = []
+    for conversation in _records(data / "mtrag" / "human_retrieval_shared.jsonl.xz"):
+        seen: set[str] = set()
+        documents: set[str] = set()
+        for index, turn in enumerate(conversation["turns"]):
+            named = {name: name.rsplit("-", 2)[0] for name in turn["passages"]}  # without start and end
+            if index:
+                again += [(name in seen, document in documents) for name, document in named.items()]
+            seen.update(named)
+            documents.update(named.values())
+        distinct.append(len(seen))
+    return {
+        "repeat_ratio": sum(passage for passage, _ in again) / len(again),
+        "document_ratio": sum(document for _, document in again) / len(again),
+        "passages": len(again),
+        "distinct_passages_mean": statistics.fmean(distinct),
+        "conversations": len(distinct),
+    }
+
+
+def workflow(data: Path) -> dict[str, Any]:
+    """Count which tool an agent calls after which, as the edges of a graph; what follows no edge ends."""
+    calls: list[list[str]] = []
+    for trajectory in _records(data / "tau_bench_airline" / "trajectories_shared.jsonl.xz"):
+        tools = [call["function"]["name"] for turn in trajectory["traj"] for call in turn.get("tool_calls") or ()]
+        calls.append(tools)
+    counts = Counter(itertools.chain.from_iterable(calls))
+    frequent = {tool for tool, count in counts.items() if count >= LEAST_CALLS}
+    edges: Counter[tuple[str, str]] = Counter()
+    most_rounds = 0
+    for tools in calls:
+        kept = [tool for tool in tools if tool in frequent]
+        if kept:
+            edges.update(itertools.pairwise(["start", *kept, "end"]))
+            most_rounds = max(most_rounds, *Counter(kept).values())
+    kept_edges = {edge: count for edge, count in edges.items() if count >= LEAST_EDGE}
+    totals: Counter[str] = Counter()
+    for (before, _), count in kept_edges.items():
+        totals[before] += count
+    ordered = sorted(
+        kept_edges, key=lambda edge: (edge[0] != "start", -counts[edge[0]], edge[0], -kept_edges[edge], edge)
+    )
+    graph = tuple(f"{a}->{b}:{kept_edges[a, b] / totals[a]:.3f}" for a, b in ordered if b != "end")
+    return {"graph": graph, "trajectories": len(calls), "calls": sum(counts.values()), "most_rounds": most_rounds}
+
+
+def agent_lengths(data: Path) -> dict[str, Any]:
+    """Measure prompts and answers of the agents of a team, in tokens."""
+    path = data / "lmcache_agent_traces" / "requests_blocks16_shared.jsonl.xz"
+    requests = [request for request in _records(path) if request["agent"] == "magagent"]
+    median_tokens, sigma = fit_log_normal([request["output_length"] for request in requests])
+    return {
+        "chunk_tokens": statistics.fmean(request["input_length"] for request in requests),
+        "answer_tokens_median": median_tokens,
+        "answer_tokens_sigma": sigma,
+        "requests": len(requests),
     }
 
 
@@ -168,8 +287,12 @@ def _downloads(data: Path) -> dict[str, dict[float, float]]:
 def measure(data: Path) -> dict[str, dict[str, Any]]:
     """Measure everything, by data set."""
     return {
-        "squad_xquad_en": reading_order(data),
-        "quac_canard": lengths(data),
+        "squad_xquad_en": reading_order(data) | word_sources(data),
+        "quac_canard": lengths(data) | echoes(data),
+        "sgd_dev_test": topics(data),
+        "mtrag": passages(data),
+        "tau_bench_airline": workflow(data),
+        "lmcache_agent_traces": agent_lengths(data),
         "claude_code_traces": think_times(data),
         "bandwidth_irish_5g": capacity(data),
     }

@@ -54,6 +54,7 @@ class Prompt:
     prompt_tokens, output_tokens : [tokens]
     kept_blocks : how many blocks of `own` are full and computed when the answer ends, and stay.
     asked : the items that the query is about.
+    words : content words of the question; empty where unknown.
     """
 
     parts: tuple[Part, ...]
@@ -66,6 +67,7 @@ class Prompt:
     output_tokens: int
     kept_blocks: int
     asked: tuple[int | Run, ...]
+    words: tuple[str, ...] = ()
 
 
 def tokens_in(part: Part, run: Run, block_tokens: int) -> int:
@@ -256,6 +258,7 @@ class Conversation:
             parts = self._document_parts(turn.chunks)
             asked: tuple[int | Run, ...] = turn.chunks
             prompt = self._with_dialogue(parts, asked, turn.new_tokens, turn.answer_tokens)
+            prompt.words = turn.words
             self._dialogue_tokens += turn.new_tokens + turn.answer_tokens
             self._version_tokens = self._dialogue_tokens
             return prompt
@@ -366,4 +369,5 @@ class Conversation:
             output_tokens=turn.answer_tokens,
             kept_blocks=0,  # the trace names the answer's blocks only in the next prompt, as new ones
             asked=old[-1:],
+            words=turn.words,
         )

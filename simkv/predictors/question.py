@@ -33,6 +33,8 @@ class History:
     item_after : turns a move into the item that it would reach now; None when it reaches nothing.
     chunks : number of chunks of the document; 0 for block runs.
     next_items : the items that the next query will need; for oracles only, None for everyone else.
+    words : content words of each query in `asked`; empty where unknown.
+    chunk_words : content words of each chunk of the document; empty where unknown.
     """
 
     session: int
@@ -41,15 +43,34 @@ class History:
     item_after: Callable[[int], Item | None]
     chunks: int
     next_items: Callable[[], list[Item]] | None = None
+    words: Sequence[Sequence[str]] = ()
+    chunk_words: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a query turned out to ask: the move that it made, and the last moves before it (`LONGEST_CONTEXT`)."""
+    """What a query turned out to ask, and what was seen before it.
+
+    Attributes
+    ----------
+    session : a key that tells sessions apart.
+    before : the last moves before it (`LONGEST_CONTEXT`).
+    move : the move that it made.
+    item : what it asked for.
+    last : what the query before it asked for; None for the first.
+    words : its content words; empty where unknown.
+    words_before : those of the last queries before it, one entry each as in `before`.
+    chunk_words : those of each chunk of the document; empty where unknown.
+    """
 
     session: int
     before: Sequence[int]
     move: int
+    item: Item | None = None
+    last: Item | None = None
+    words: Sequence[str] = ()
+    words_before: Sequence[Sequence[str]] = ()
+    chunk_words: Sequence[Sequence[str]] = ()
 
 
 class Predictor(Protocol):

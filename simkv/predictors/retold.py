@@ -56,6 +56,8 @@ class Retold:
             moves=outcome.before,
             item_after=self.item_after,
             chunks=chunks if self.is_document else 0,
+            words=outcome.words_before,
+            chunk_words=outcome.chunk_words,
         )
 
     def item_after(self, move: int) -> Item | None:

@@ -140,7 +140,9 @@ def _with_unit(key: str, text: str, quantity: Quantity) -> float:
 
 
 def _parse(key: str, text: str, wanted: Any) -> Any:
-    """Return text as a value of the wanted type: int, float, str, bool or one of some words."""
+    """Return text as a value of the wanted type: int, float, str, bool, one of some words, or a list with commas."""
+    if typing.get_origin(wanted) is tuple:
+        return tuple(_parse(key, item.strip(), typing.get_args(wanted)[0]) for item in text.split(","))
     if typing.get_origin(wanted) is Literal:
         words = cast("tuple[str, ...]", typing.get_args(wanted))
         if text not in words:

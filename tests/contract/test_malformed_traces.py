@@ -180,6 +180,32 @@ WRITTEN: dict[str, tuple[bytes, str]] = {
         ),
         "t:2: shared_prefix.blocks: want at most 4, the first run of turns[0], got 5",
     ),
+    "a word of capitals": (
+        with_turn(words=["why", "Paris"]),
+        't:3: turns[0].words[1]: want a word in lower case, such as "paris", got "Paris"',
+    ),
+    "a phrase as a word": (with_turn(words=["to be"]), 't:3: turns[0].words[0]: want one word, got "to be"'),
+    "words as text": (with_turn(words="why"), 't:3: turns[0].words: want a list of words, got "why"'),
+    "an endless word": (
+        with_turn(words=["a" * 101]),
+        "t:3: turns[0].words[0]: want at most 100 characters, got 101",
+    ),
+    "more words than a question has": (
+        with_turn(words=["a"] * 10_001),
+        "t:3: turns[0].words: want at most 10000 words, got 10001",
+    ),
+    "words of too few chunks": (
+        jsonl(HEADER, SESSION | {"chunk_words": [["one"]]}),
+        "t:2: chunk_words: want a list of words for each of the 2 chunks, got 1 lists",
+    ),
+    "words without a document": (
+        jsonl(HEADER, SESSION | {"chunk_tokens": [], "chunk_words": [["one"]]}),
+        "t:2: chunk_words: want a list of words for each of the 0 chunks, got 1 lists",
+    ),
+    "a word of a chunk that is none": (
+        jsonl(HEADER, SESSION | {"chunk_words": [["one"], [2]]}),
+        "t:2: chunk_words[1][0]: want text, got 2",
+    ),
     "nested without end": (b'{"a":' * 100_000, "t:1: JSON is nested too deeply"),
     "timestamps go back": (
         jsonl(REQUEST | {"timestamp": 3000}, REQUEST),
@@ -288,7 +314,7 @@ MUTATED: dict[str, tuple[Callable[[], bytes], str]] = {
     "header twice": (
         lambda: plain().partition(b"\n")[0] + b"\n" + plain(),
         "t:2: unknown key 'format'; "
-        "known: session_id, turns, layout, document_id, start_s, chunk_tokens, shared_prefix",
+        "known: session_id, turns, layout, document_id, start_s, chunk_tokens, shared_prefix, chunk_words",
     ),
     "key misspelt": (
         edited(7, '"answer_tokens"', '"answer_token"'),

@@ -16,7 +16,7 @@ import pytest
 from simkv.errors import InputError
 from simkv.request import Session, Turn
 from simkv.workload import GENERATORS, SERIES_GENERATORS, convert
-from simkv.workload.generators import sequential_reading
+from simkv.workload.generators import draws
 from simkv.workload.generators.independent_trigger import IndependentTrigger
 from simkv.workload.generators.log_ar1 import LogAr1
 from simkv.workload.generators.sequential_reading import SequentialReading
@@ -212,5 +212,5 @@ def test_defaults_are_what_the_data_says(data: Path) -> None:
     assert {name: capacity[name] for name in fitted} == {
         name: pytest.approx(numbers[name], rel=5e-3) for name in fitted
     }
-    assert numbers["question_words"] == sequential_reading._QUESTION_WORDS
-    assert numbers["answer_words"] == sequential_reading._ANSWER_WORDS
+    assert numbers["question_words"] == draws.QUESTION_WORDS
+    assert numbers["answer_words"] == draws.ANSWER_WORDS

@@ -59,9 +59,39 @@ def test_memory_is_bounded() -> None:
     conversation = reading(*[(0,)] * (5 * MOST_REMEMBERED))
     remembered = learnt(conversation)
     assert MOST_REMEMBERED <= len(remembered.asked) == len(remembered.moves) <= 2 * MOST_REMEMBERED
+    assert len(remembered.words) == len(remembered.asked)
     chains = learnt(talk(*[(Run(10 * index, 2),) for index in range(3 * MOST_CHAINS)]))
     assert chains.item_after(MOST_CHAINS - 1) is not None
     assert chains.item_after(MOST_CHAINS) is None
+
+
+def asking(*words: tuple[str, ...]) -> Conversation:
+    turns = tuple(Turn(1, 1, chunks=(0,) if each else (), words=each) for each in words)
+    session = Session("s", turns, "independent", chunk_tokens=(16,), chunk_words=(("page",),))
+    return Conversation(session, 3, Content(TraceHeader(16, "independent", "session", True, {})))
+
+
+def test_words_stand_beside_what_they_asked_for() -> None:
+    conversation = asking(("one",), (), ("two", "three"), ("four",))
+    remembered = Remembered(conversation)
+    outcomes = [remembered.learn(conversation.prompt(turn)) for turn in range(4)]
+    view = remembered.view(None)
+    assert list(view.words) == [("one",), ("two", "three"), ("four",)]  # what asked for nothing left no word
+    assert len(view.words) == len(view.asked)
+    assert view.chunk_words == (("page",),)
+    last = outcomes[3]
+    assert last is not None
+    assert (last.item, last.last, last.words) == (0, 0, ("four",))
+    assert last.words_before == (("one",), ("two", "three"))
+    first = outcomes[0]
+    assert first is not None
+    assert (first.item, first.last, first.words_before) == (0, None, ())
+
+
+def test_words_of_chains_are_remembered_too() -> None:
+    turns = (Turn(1, 1, block_runs=(Run(0, 4),), words=("go",)), Turn(1, 1, block_runs=(Run(0, 6),)))
+    conversation = Conversation(Session("s", turns), 3, Content(TraceHeader(16, None, "global", True, {})))
+    assert learnt(conversation).words == [("go",), ()]
 
 
 def test_strangers_make_no_history() -> None:

@@ -171,7 +171,8 @@ def test_outcomes_carry_the_longest_context() -> None:
     outcome = None
     for turn in range(40):
         outcome = memory.learn(conversation.prompt(turn))
-    assert outcome == Outcome(0, (1,) * LONGEST_CONTEXT, 1)
+    nothing = ((),) * LONGEST_CONTEXT
+    assert outcome == Outcome(0, (1,) * LONGEST_CONTEXT, 1, item=39, last=38, words_before=nothing)
 
 
 # -- chains of block runs --------------------------------------------------------------------------

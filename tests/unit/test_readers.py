@@ -52,6 +52,20 @@ def only_session(path: Path) -> Session:
     return session
 
 
+def test_words_are_written_and_read_again(tmp_path: Path) -> None:
+    """Known words come back as they were, unknown ones as none, and neither is invented by a conversion."""
+    header = TraceHeader(16, "independent", "session", True, {})
+    turns = (Turn(5, 7, chunks=(1,), words=("why", "straße")), Turn(5, 7, chunks=(0,)))
+    told = Session("told", turns, "independent", chunk_tokens=(16, 16), chunk_words=(("a", "b", "a"), ()))
+    silent = Session("silent", (Turn(5, 7, chunks=(0,)),), "independent", chunk_tokens=(16,))
+    path, again = tmp_path / "words.jsonl", tmp_path / "again.jsonl"
+    path.write_text("\n".join([header_line(header), session_line(told, header), session_line(silent, header)]))
+    assert list(open_trace(path).sessions()) == [told, silent]
+    assert "words" not in session_line(silent, header)
+    convert(str(path), again, {}, seed=0)
+    assert list(open_trace(again).sessions()) == [told, silent]
+
+
 def test_native_story_reads_as_written() -> None:
     trace = open_trace(ROOT / "traces" / "three_turns.jsonl")
     (session,) = trace.sessions()

@@ -59,6 +59,13 @@ def test_messages_pay_delay_and_bytes(tmp_path: Path) -> None:
     assert pushing.speculative_control_bytes == 100
 
 
+def test_the_words_of_a_question_pay_for_their_way(tmp_path: Path) -> None:
+    """A source that knows what was asked in words was told so: five characters and a space of two words."""
+    asked = session({**turn(0), "words": ["why", "me"]}, chunks=[16, 16])
+    up = little(tmp_path, asked, control="100 B", up="1572.864 kbit/s").result.links["up"]
+    assert up.control_bytes == 200 + 7
+
+
 @pytest.mark.parametrize("up", ["99.9 kbit/s", "2 kbit/s"])
 def test_demand_is_bit_identical_with_speculation_though_messages_collide(tmp_path: Path, up: str) -> None:
     """Semantics E2: the directory costs demand the same in every arm, so speculation costs it nothing."""

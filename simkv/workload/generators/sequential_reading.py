@@ -15,16 +15,10 @@ from typing import Literal
 
 from simkv.request import Layout, Session, TraceHeader, Turn
 from simkv.rng import stream
+from simkv.workload.generators.draws import ANSWER_WORDS, QUESTION_WORDS, length, pick, think_s
 from simkv.workload.generators.question import GENERATORS, provenance, want
 
 NAME = "sequential-reading"
-
-# Shapes of the length distributions in words: least, nine deciles, greatest (quac_canard, 1,715 questions as typed
-# and 1,469 answers; printed by traces/measure.py). Their scale is set by the parameters' means.
-_QUESTION_WORDS = (1, 4, 5, 5, 6, 6, 7, 7, 8, 9, 17)
-_ANSWER_WORDS = (1, 3, 3, 7, 10, 14, 16, 18, 21, 25, 30)
-#: [s] Think times are kept to a millisecond; the data has whole seconds.
-_THINK_DIGITS = 3
 
 
 @GENERATORS.register(NAME)
@@ -115,8 +109,8 @@ class SequentialReading:
             choice, place = where.random(), where.random()
             chunk = self.chunk_after(chunk, choice, place) if index else self.first_chunk(choice, place)
             yield Turn(
-                new_tokens=_length(question.random(), _QUESTION_WORDS, self.question_tokens_mean),
-                answer_tokens=_length(answer.random(), _ANSWER_WORDS, self.answer_tokens_mean),
+                new_tokens=length(question.random(), QUESTION_WORDS, self.question_tokens_mean),
+                answer_tokens=length(answer.random(), ANSWER_WORDS, self.answer_tokens_mean),
                 think_s=self.think_s(think.gauss(0, 1)) if index else 0.0,
                 gap_kind=self.gap_kind if index else "none",
                 chunks=(chunk,),
@@ -124,7 +118,7 @@ class SequentialReading:
 
     def first_chunk(self, choice: float, place: float) -> int:
         """Return the chunk of the first turn for two uniform draws."""
-        return 0 if choice < self.first_chunk_ratio or self.chunks == 1 else 1 + _pick(place, self.chunks - 1)
+        return 0 if choice < self.first_chunk_ratio or self.chunks == 1 else 1 + pick(place, self.chunks - 1)
 
     def chunk_after(self, chunk: int, choice: float, place: float) -> int:
         """Return the chunk asked after `chunk` for two uniform draws in [0, 1).
@@ -138,7 +132,7 @@ class SequentialReading:
         jump_ratio = 1 - self.stay_ratio - self.next_ratio
         if chunk == self.chunks - 1:
             choice *= self.stay_ratio + jump_ratio  # below stay_ratio: stay; above: jump, as if next had failed
-            return chunk if choice <= self.stay_ratio or not chunk else _pick(place, chunk)
+            return chunk if choice <= self.stay_ratio or not chunk else pick(place, chunk)
         if choice < self.stay_ratio:
             return chunk
         choice -= self.stay_ratio
@@ -148,20 +142,13 @@ class SequentialReading:
         is_forward = choice - self.next_ratio < jump_ratio * self.jump_forward_ratio
         if ahead and (is_forward or not behind):
             return chunk + 2 + _passed(place, self.skip_ratio, ahead - 1)
-        return _pick(place, behind) if behind else chunk + 1  # two chunks: from the first, the next is all there is
+        return pick(place, behind) if behind else chunk + 1  # two chunks: from the first, the next is all there is
 
     def think_s(self, normal: float) -> float:
         """Return [s] the think time for a standard normal draw."""
         if self.gap_kind == "tool":
-            median_s, sigma = self.tool_think_median_s, self.tool_think_sigma
-        else:
-            median_s, sigma = self.human_think_median_s, self.human_think_sigma
-        return round(median_s * math.exp(sigma * normal), _THINK_DIGITS)
-
-
-def _pick(place: float, count: int) -> int:
-    """Return 0 .. count - 1 for a uniform draw."""
-    return min(count - 1, math.floor(place * count))
+            return think_s(normal, self.tool_think_median_s, self.tool_think_sigma)
+        return think_s(normal, self.human_think_median_s, self.human_think_sigma)
 
 
 def _passed(place: float, skip_ratio: float, most: int) -> int:
@@ -171,12 +158,3 @@ def _passed(place: float, skip_ratio: float, most: int) -> int:
         place /= skip_ratio  # given that it lay below, it is uniform again
         count += 1
     return count
-
-
-def _length(draw: float, table: tuple[int, ...], mean_tokens: float) -> int:
-    """Return [tokens] a length with the shape of a table of deciles and the given mean, at least 1."""
-    place = draw * (len(table) - 1)
-    step = math.floor(place)
-    words = table[step] + (table[step + 1] - table[step]) * (place - step)
-    mean_words = (sum(table) - (table[0] + table[-1]) / 2) / (len(table) - 1)
-    return max(1, round(words / mean_words * mean_tokens))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
@@ -18,6 +19,9 @@ from simkv.registry import did_you_mean
 
 #: Largest count, length or block id that is believed. No model reads 1e12 tokens; sums stay exact in a float.
 MAX_COUNT = 10**12
+#: Most words of one question or chunk, and most characters of a word: more is no list of content words.
+MAX_WORDS = 10_000
+MAX_WORD_CHARACTERS = 100
 _SHOWN_CHARACTERS = 40
 
 
@@ -137,6 +141,33 @@ def name(value: object, at: str) -> str:
     if not value.isprintable():  # control characters and lone surrogates break tables and UTF-8 files
         raise ValueError(f"{at}: want printable text, got {shown(value)}")
     return value
+
+
+def words(value: object, at: str) -> tuple[str, ...]:
+    """Return content words: lower case, without space inside, in order, with repetitions.
+
+    Examples
+    --------
+    >>> words(["chapter", "one"], "words")
+    ('chapter', 'one')
+    >>> words(["Chapter"], "words")
+    Traceback (most recent call last):
+    ValueError: words[0]: want a word in lower case, such as "chapter", got "Chapter"
+    """
+    listed = items(value, at, "words")
+    if len(listed) > MAX_WORDS:
+        raise ValueError(f"{at}: want at most {MAX_WORDS} words, got {len(listed)}")
+    for index, word in enumerate(listed):
+        found = name(word, f"{at}[{index}]")
+        if len(found) > MAX_WORD_CHARACTERS:
+            raise ValueError(f"{at}[{index}]: want at most {MAX_WORD_CHARACTERS} characters, got {len(found)}")
+        if any(character.isspace() for character in found):
+            raise ValueError(f"{at}[{index}]: want one word, got {shown(found)}")
+        if found != found.lower():
+            raise ValueError(
+                f"{at}[{index}]: want a word in lower case, such as {shown(found.lower())}, got {shown(found)}"
+            )
+    return tuple(sys.intern(word) for word in listed)  # a vocabulary is small, a trace of questions is not
 
 
 def one_of(value: object, allowed: tuple[str, ...], at: str) -> str:

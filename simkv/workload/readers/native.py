@@ -64,7 +64,7 @@ class NativeFormat:
         fields.check_keys(
             record,
             ("session_id", "turns"),
-            ("layout", "document_id", "start_s", "chunk_tokens", "shared_prefix"),
+            ("layout", "document_id", "start_s", "chunk_tokens", "shared_prefix", "chunk_words"),
         )
         chunk_tokens = tuple(
             fields.whole(tokens, f"chunk_tokens[{index}]", 1)
@@ -93,6 +93,7 @@ class NativeFormat:
             start_s=None if start_s is None else fields.seconds(start_s, "start_s"),
             shared_key=shared_key,
             shared_blocks=shared_blocks,
+            chunk_words=_chunk_words(record["chunk_words"], len(chunk_tokens)) if "chunk_words" in record else (),
         )
 
 
@@ -103,7 +104,7 @@ def _layout(value: object) -> Layout | None:
 def _turn(value: object, at: str, chunks: int) -> Turn:
     """Return one turn of a session whose document has so many chunks."""
     turn = fields.mapping(value, at)
-    fields.check_keys(turn, _TURN_KEYS, ("chunks", "block_runs"), at)
+    fields.check_keys(turn, _TURN_KEYS, ("chunks", "block_runs", "words"), at)
     if "chunks" in turn and "block_runs" in turn:
         raise ValueError(f"{at}: want chunks or block_runs, got both")
     return Turn(
@@ -113,6 +114,7 @@ def _turn(value: object, at: str, chunks: int) -> Turn:
         gap_kind=cast("GapKind", fields.one_of(turn["gap_kind"], GAP_KINDS, f"{at}.gap_kind")),
         chunks=_chunks(turn["chunks"], f"{at}.chunks", chunks) if "chunks" in turn else (),
         block_runs=fields.runs(turn["block_runs"], f"{at}.block_runs") if "block_runs" in turn else (),
+        words=fields.words(turn["words"], f"{at}.words") if "words" in turn else (),
     )
 
 
@@ -125,6 +127,14 @@ def _chunks(value: object, at: str, chunks: int) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise ValueError(f"{at}: a chunk is named twice")
     return found
+
+
+def _chunk_words(value: object, chunks: int) -> tuple[tuple[str, ...], ...]:
+    """Return the content words of each chunk of a document."""
+    found = fields.items(value, "chunk_words", "lists of words")
+    if len(found) != chunks:
+        raise ValueError(f"chunk_words: want a list of words for each of the {chunks} chunks, got {len(found)} lists")
+    return tuple(fields.words(words, f"chunk_words[{index}]") for index, words in enumerate(found))
 
 
 def _shared(value: object, first: Turn, header: TraceHeader) -> tuple[str, int]:
@@ -181,6 +191,8 @@ def session_line(session: Session, header: TraceHeader) -> str:
     record["chunk_tokens"] = session.chunk_tokens
     if session.shared_blocks:
         record["shared_prefix"] = {"key": session.shared_key, "blocks": session.shared_blocks}
+    if session.chunk_words:
+        record["chunk_words"] = session.chunk_words
     record["turns"] = [_turn_record(turn) for turn in session.turns]
     return json.dumps(record)
 
@@ -191,9 +203,12 @@ def _turn_record(turn: Turn) -> dict[str, object]:
         record["chunks"] = turn.chunks
     if turn.block_runs:
         record["block_runs"] = turn.block_runs
-    return record | {
+    record |= {
         "new_tokens": turn.new_tokens,
         "answer_tokens": turn.answer_tokens,
         "think_s": turn.think_s,
         "gap_kind": turn.gap_kind,
     }
+    if turn.words:
+        record["words"] = turn.words
+    return record

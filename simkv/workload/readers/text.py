@@ -1,0 +1,32 @@
+"""Which words of a text carry its content? English only: the dialogues that are read are English."""
+
+from __future__ import annotations
+
+import re
+
+#: Words that say nothing of what a text is about: articles, pronouns, prepositions, conjunctions, auxiliaries, question
+#: words and a few adverbs; closed classes of English, listed from grammar and not from anybody's data.
+_FUNCTION_WORDS = """
+a an the this that these those i me my mine myself we us our ours ourselves you your yours yourself yourselves he
+him his himself she her hers herself it its itself they them their theirs themselves one ones who whom whose which
+what when where why how whether and or but nor so yet if then else than as because while although though until
+unless since of in on at by for with about against between among into onto through during before after above below
+to from up down out off over under upon within without toward towards via per am is are was were be been being do
+does did doing done have has had having can could may might must shall should will would ought not no yes any some
+all both each either neither every few many more most much other another such only own same too very also just even
+still again once ever never there here now s t d ll m re ve don doesn didn isn aren wasn weren won wouldn couldn
+please tell me
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+_WORD = re.compile(r"[^\W_]+")
+
+
+def content_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text in their order, lower case, without function words.
+
+    Examples
+    --------
+    >>> content_words("When did Zappa's band break up in 1969?")
+    ('zappa', 'band', 'break', '1969')
+    """
+    return tuple(word for word in _WORD.findall(text.lower()) if word not in FUNCTION_WORDS)
