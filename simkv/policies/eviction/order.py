@@ -59,6 +59,11 @@ class RunLine:
         """Return how many blocks the run at the head has; 0 when the line is empty."""
         return self._end.after.run[1]
 
+    def last(self) -> Run | None:
+        """Return the run at the tail; None when the line is empty."""
+        node = self._end.before
+        return None if node is self._end else node.run
+
     def append(self, run: Run) -> None:
         """Put a run that stands in no line at the tail."""
         node = Node(run, self)
