@@ -1,6 +1,7 @@
 """Which workloads and series can be made instead of read? Importing this registers all that come with simkv."""
 
 from simkv.workload.generators import (  # importing them registers them
+    editing,
     independent_trigger,
     log_ar1,
     sequential_reading,
@@ -12,6 +13,7 @@ __all__ = [
     "SERIES_GENERATORS",
     "Generator",
     "SeriesGenerator",
+    "editing",
     "independent_trigger",
     "log_ar1",
     "sequential_reading",
