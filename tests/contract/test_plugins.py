@@ -33,6 +33,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
 #: Parameters that are harder than the defaults.
 HARDER: dict[tuple[str, str], list[dict[str, object]]] = {
     ("predictor", "markov"): [{"order": 0}, {"order": 3}],
+    ("predictor", "task-graph"): [{"back_off": 0.0}],
+    ("predictor", "topic"): [{"decay": 0.0, "rate": 0.0}],
     ("prefetch", "threshold"): [{"threshold": 0.0}, {"threshold": 0.2, "kind": "text"}],
     ("prefetch", "sequential"): [{"ahead": 4}],
     ("prefetch", "oracle"): [{"ahead": 4, "kind": "text"}],
