@@ -143,7 +143,7 @@ def _unit(vector: Vector) -> Vector:
 
 def _dot(one: Vector, other: Vector) -> float:
     """Return the cosine between two vectors of length 1; 0 where one is missing."""
-    return sum(map(operator.mul, one, other))
+    return math.fsum(map(operator.mul, one, other))
 
 
 def _imported(path: str) -> Encoder:
