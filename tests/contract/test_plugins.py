@@ -19,6 +19,7 @@ from simkv.policies.acquisition import AcquisitionView, Plan
 from simkv.policies.batching import BatchView
 from simkv.policies.prefetch import Prefetch, PrefetchView
 from simkv.predictors import PREDICTORS, History, Item, Outcome
+from simkv.predictors.timing import TIMING
 from simkv.registry import Registry
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -28,6 +29,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "predictor": PREDICTORS,
     "prefetch": PREFETCH,
     "routing": ROUTING,
+    "timing": TIMING,
 }
 
 #: Parameters that are harder than the defaults.
