@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from simkv.errors import InputError
+from simkv.predictors.gap import Gap
 
 K = TypeVar("K", bound=Hashable)
 
@@ -277,6 +278,29 @@ def crps_quantiles(quantiles: Mapping[float, float], observed: float) -> float:
     edges = [0.0, *((low + high) / 2 for low, high in pairwise(levels)), 1.0]
     weights = [high - low for low, high in pairwise(edges)]
     return _crps(list(zip(values, weights, strict=True)), observed)
+
+
+def crps_gap(gap: Gap, observed_s: float, levels: int = 100) -> float:
+    """Return [s] the continuous ranked probability score of a forecast time, from its quantiles at (i - 1/2) / levels.
+
+    Parameters
+    ----------
+    gap : what was said of the time that is left.
+    observed_s : [s] how long it took.
+
+    Raises
+    ------
+    InputError : no levels, or quantiles that cross or are not finite.
+
+    Examples
+    --------
+    >>> from simkv.predictors.timing.distributions import Certain
+    >>> crps_gap(Certain(2.0), 5.0)
+    3.0
+    """
+    if levels < 1:
+        raise InputError(f"levels: want at least 1, got {levels}")
+    return crps_quantiles({(i + 0.5) / levels: gap.quantile((i + 0.5) / levels) for i in range(levels)}, observed_s)
 
 
 def _crps(steps: list[tuple[float, float]], observed: float) -> float:

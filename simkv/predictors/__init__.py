@@ -1,6 +1,17 @@
 """What will be asked next, and how surely? One predictor a file; the question is in `question.py`."""
 
-from simkv.predictors import dialled_oracle, ensemble, markov, oracle, popularity, ppm_c, sequential
+from simkv.predictors import (
+    dialled_oracle,
+    ensemble,
+    markov,
+    oracle,
+    popularity,
+    ppm_c,
+    sequential,
+    task_graph,
+    topic,
+    topic_embedding,
+)
 from simkv.predictors.question import PREDICTORS, History, Item, Outcome, Predictor
 
 __all__ = [
@@ -16,4 +27,7 @@ __all__ = [
     "popularity",
     "ppm_c",
     "sequential",
+    "task_graph",
+    "topic",
+    "topic_embedding",
 ]

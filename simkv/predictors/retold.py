@@ -45,7 +45,7 @@ class Retold:
 
         Parameters
         ----------
-        chunks : how many the document is said to have; no outcome tells.
+        chunks : how many the document is said to have where its words do not tell.
         """
         asked: tuple[Item, ...] = ()
         if outcome.before:
@@ -55,7 +55,7 @@ class Retold:
             asked=asked,
             moves=outcome.before,
             item_after=self.item_after,
-            chunks=chunks if self.is_document else 0,
+            chunks=(len(outcome.chunk_words) or chunks) if self.is_document else 0,
             words=outcome.words_before,
             chunk_words=outcome.chunk_words,
         )

@@ -31,6 +31,7 @@ REGISTRIES: dict[str, str] = {
     "prefetch": "simkv.policies:PREFETCH",
     "initiator": "simkv.scenario.closed:INITIATOR",
     "predictor": "simkv.predictors:PREDICTORS",
+    "timing": "simkv.predictors.timing:TIMING",
     "estimator": "simkv.policies:ESTIMATORS",
     "codec": "simkv.scenario.closed:CODEC",
     "composition": "simkv.scenario.closed:COMPOSITION",

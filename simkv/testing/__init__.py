@@ -18,6 +18,7 @@ from typing import Any
 from simkv.errors import InputError
 from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
 from simkv.predictors import PREDICTORS
+from simkv.predictors.timing import TIMING
 from simkv.registry import Registry, did_you_mean
 from simkv.testing.batching import batching_answers
 from simkv.testing.choices import acquisition_answers, routing_answers
@@ -25,6 +26,7 @@ from simkv.testing.eviction import check_cost, eviction_answers
 from simkv.testing.prediction import predictor_answers
 from simkv.testing.prefetch import check_threshold, prefetch_answers
 from simkv.testing.subject import Params, Subject
+from simkv.testing.timing import timing_answers
 
 __all__ = [
     "answers",
@@ -35,6 +37,7 @@ __all__ = [
     "check_predictor",
     "check_prefetch",
     "check_routing",
+    "check_timing",
 ]
 
 _Check = tuple[Registry[Any], Callable[[Subject], str], Callable[[Subject], None] | None]
@@ -47,6 +50,7 @@ _CHECKS: dict[str, _Check] = {
     "predictor": (PREDICTORS, predictor_answers, None),
     "prefetch": (PREFETCH, prefetch_answers, check_threshold),
     "routing": (ROUTING, routing_answers, None),
+    "timing": (TIMING, timing_answers, None),
 }
 
 
@@ -58,7 +62,7 @@ def check_policy(kind: str, name: str, params: Params | None = None) -> None:
 
     Parameters
     ----------
-    kind : the question it answers: acquisition, batching, eviction, predictor, prefetch or routing.
+    kind : the question it answers: acquisition, batching, eviction, predictor, prefetch, routing or timing.
     name : as it is registered, or a dotted path.
     params : its parameters; None = those of its static method `example_params()`, or else its defaults.
 
@@ -160,6 +164,18 @@ def check_routing(name: str, params: Params | None = None) -> None:
     >>> check_routing("round-robin")
     """
     check_policy("routing", name, params)
+
+
+def check_timing(name: str, params: Params | None = None) -> None:
+    """Raise unless a timing predictor's answers are distributions of times that are still to pass.
+
+    Predicting is pure, learning leaves given answers alone, and only oracles are shown the true gap.
+
+    Examples
+    --------
+    >>> check_timing("exponential")
+    """
+    check_policy("timing", name, params)
 
 
 def _answers(subject: Subject, play: Callable[[Subject], str]) -> str:

@@ -63,6 +63,16 @@ def _conversations(only_chunks: bool) -> Iterator[Conversation]:
         turns = (Turn(5, 5), *(Turn(5, 5, chunks=(chunk,)) for chunk in walk))  # the first asks for nothing
         session = Session(f"reader-{draw}", turns, "independent", chunk_tokens=(16,) * _CHUNKS)
         yield Conversation(session, draw, content)
+    for draw in range(3):  # readers whose questions and pages have words, some of them none
+        pages = tuple(
+            tuple(f"w{draws.randrange(4 * (chunk // 4), 4 * (chunk // 4) + 5)}" for _ in range(6)) for chunk in forth
+        )
+        asking = tuple(
+            Turn(5, 5, chunks=(chunk,), words=tuple(draws.sample(pages[chunk], draws.randrange(4))))
+            for chunk in (draws.randrange(_CHUNKS) for _ in range(15))
+        )
+        told = Session(f"words-{draw}", asking, "independent", chunk_tokens=(16,) * _CHUNKS, chunk_words=pages)
+        yield Conversation(told, len(walks) + draw, content)
     if only_chunks:
         return
     content = Content(TraceHeader(16, None, "global", True, {}))

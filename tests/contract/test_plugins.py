@@ -19,6 +19,7 @@ from simkv.policies.acquisition import AcquisitionView, Plan
 from simkv.policies.batching import BatchView
 from simkv.policies.prefetch import Prefetch, PrefetchView
 from simkv.predictors import PREDICTORS, History, Item, Outcome
+from simkv.predictors.timing import TIMING
 from simkv.registry import Registry
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -28,11 +29,14 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "predictor": PREDICTORS,
     "prefetch": PREFETCH,
     "routing": ROUTING,
+    "timing": TIMING,
 }
 
 #: Parameters that are harder than the defaults.
 HARDER: dict[tuple[str, str], list[dict[str, object]]] = {
     ("predictor", "markov"): [{"order": 0}, {"order": 3}],
+    ("predictor", "task-graph"): [{"back_off": 0.0}],
+    ("predictor", "topic"): [{"decay": 0.0, "rate": 0.0}],
     ("prefetch", "threshold"): [{"threshold": 0.0}, {"threshold": 0.2, "kind": "text"}],
     ("prefetch", "sequential"): [{"ahead": 4}],
     ("prefetch", "oracle"): [{"ahead": 4, "kind": "text"}],
