@@ -116,13 +116,13 @@ class Ahead:
     def began(self, job: Job) -> None:
         """A speculative job began."""
         self.pusher.began(job)
-        self._sense_of[job.receiver].backlog_bytes += self._source.payload_bytes(job)
+        self._sense_of[job.receiver].backlog_bytes += job.payload_bytes
         self._computes = self._computes or job.kind == "compute"
 
     def is_over(self, job: Job) -> None:
         """A speculative job arrived, was promoted or was cancelled."""
         if self.pusher.is_over(job):
-            self._sense_of[job.receiver].backlog_bytes -= self._source.payload_bytes(job)
+            self._sense_of[job.receiver].backlog_bytes -= job.payload_bytes
 
     # -- what it does ------------------------------------------------------------------------------
 
@@ -150,12 +150,13 @@ class Ahead:
             count = sum(gap.count for gap in lacking) if source.gpu is not None else 0
         if not count:
             return
+        payload_bytes = 0
         if kind == "text":
-            tokens = tokens_in(part, blocks, source.block_tokens)
-        else:
-            tokens = source.text_along(query, part, blocks) if kind == "kv" else 0
+            payload_bytes = source.text_bytes(part, blocks)
+        elif kind == "kv":
+            payload_bytes = source.kv_bytes(query, part, blocks)
         unit = self._ledger.open(query.conversation.key, count)
-        source.begin(Job(query, [blocks], chain, kind, text_tokens=tokens, unit=unit, deadline_s=deadline_s))
+        source.begin(Job(query, [blocks], chain, kind, payload_bytes=payload_bytes, unit=unit, deadline_s=deadline_s))
         if query.conversation.has_ended and query.conversation.key != OPEN_LOOP:  # the source hears of it too late
             self._ledger.decide(unit, "never_used")
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from simkv.jobs import Job, Query
 from simkv.kv.block import Run
-from simkv.kv.prefix import tokens_in
 from simkv.network.link import Traffic
 from simkv.policies.prefetch.question import Kind
 
@@ -26,34 +25,33 @@ def answer(source: Source, query: Query) -> None:
 def _send_computed(source: Source, query: Query) -> None:
     prompt = query.prompt
     for index, run in query.kv:
-        chain = prompt.parts[: index + 1] if prompt.chained else (prompt.parts[index],)
+        chain = prompt.chain(index)
         for gap in _promote_outstanding(source, query, run, "kv"):
-            source.begin(Job(query, [gap], chain, "kv", text_tokens=source.text_along(query, chain[-1], gap)))
+            source.begin(Job(query, [gap], chain, "kv", payload_bytes=source.kv_bytes(query, chain[-1], gap)))
 
 
 def _send_text(source: Source, query: Query) -> None:
     for index, run in query.texts:
         part = query.prompt.parts[index]
         for gap in _promote_outstanding(source, query, run, "text"):
-            tokens = tokens_in(part, gap, source.block_tokens)
-            source.begin(Job(query, [gap], (part,), "text", text_tokens=tokens))
+            source.begin(Job(query, [gap], (part,), "text", payload_bytes=source.text_bytes(part, gap)))
 
 
 def _send_stored(source: Source, query: Query) -> None:
     """Send the front of what is wanted that is stored here; say so for the rest (semantics B4)."""
     ready: list[Run] = []
     unavailable: list[Run] = []
-    text_tokens = 0
+    payload_bytes = 0
     for index, run in query.kv:
         for gap in _promote_outstanding(source, query, run, "kv"):
             count = 0 if unavailable and query.prompt.chained else source.buffer.leading(gap)
             if count:
                 ready.append(Run(gap.start, count))
-                text_tokens += source.text_along(query, query.prompt.parts[index], ready[-1])
+                payload_bytes += source.kv_bytes(query, query.prompt.parts[index], ready[-1])
             if count < gap.count:
                 unavailable.append(Run(gap.start + count, gap.count - count))
     if ready:
-        source.begin(Job(query, ready, (), "kv", text_tokens=text_tokens))
+        source.begin(Job(query, ready, (), "kv", payload_bytes=payload_bytes))
     if unavailable:
         receiver, conversation = query.receiver, query.conversation
         source.tell(receiver, Traffic.DEMAND, lambda: receiver.unavailable(conversation, unavailable))

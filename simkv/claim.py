@@ -23,6 +23,7 @@ class Claim:
     pinned : blocks of the prompt's parts that it holds.
     awaited : blocks that somebody else brings.
     texts : blocks whose text is on its way.
+    again : blocks that are here, and that it waits for all the same because they are sent again.
     recomputed : (part index, blocks) that its own prefill makes.
     own_cached_blocks : blocks of earlier dialogue that are resident.
     order : its number among the requests that were given memory here.
@@ -32,6 +33,7 @@ class Claim:
     """
 
     __slots__ = (
+        "again",
         "awaited",
         "conversation",
         "foresight",
@@ -59,6 +61,7 @@ class Claim:
         self.pinned: list[Run] = []
         self.awaited: list[Run] = []
         self.texts: list[Run] = []
+        self.again: list[Run] = []
         self.recomputed: list[tuple[int, Run]] = []
         self.own_cached_blocks = 0
         self.order = 0
@@ -76,18 +79,21 @@ class Claim:
     @property
     def is_ready(self) -> bool:
         """Whether nothing has to arrive any more."""
-        return not self.awaited and not self.texts
+        return not (self.awaited or self.texts or self.again)
 
     def cached_tokens(self, block_tokens: int) -> int:
         """Return [tokens] of the prompt whose KV need not be computed: up to the first hole, where chained (B4)."""
         prompt, cached = self.prompt, 0
         holes = self._first_holes()
+        broken: int | Run | None = None  # the independent chunk whose front is missing
         for index, part in enumerate(prompt.parts):
             hole = holes.get(index)
             if hole is None:
-                cached += part.tokens
+                cached += part.tokens if part.item != broken else 0
                 continue
-            cached += tokens_in(part, Run(part.run.start, hole - part.run.start), block_tokens)
+            if part.item != broken:
+                cached += tokens_in(part, Run(part.run.start, hole - part.run.start), block_tokens)
+            broken = part.item
             if prompt.chained:
                 return cached
         return cached + min(self.own_cached_blocks * block_tokens, prompt.own_known_tokens)

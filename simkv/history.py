@@ -39,7 +39,7 @@ class Remembered:
         """Take in a query; return what it turned out to ask, None if it asked for nothing that can be moved."""
         if self._conversation.key == OPEN_LOOP:
             return None  # requests of strangers make no history
-        if self._conversation.chunk_parts:
+        if self._conversation.chunks:
             if not prompt.asked:
                 return None
             item: Item = prompt.asked[-1]
@@ -73,7 +73,7 @@ class Remembered:
             asked=self.asked,
             moves=self.moves,
             item_after=self.item_after,
-            chunks=len(self._conversation.chunk_parts),
+            chunks=self._conversation.chunks,
             next_items=next_items,
             words=self.words,
             chunk_words=self._conversation.session.chunk_words,
@@ -81,11 +81,11 @@ class Remembered:
 
     def item_after(self, move: int) -> Item | None:
         """Return the item that a move would reach now."""
-        chunks = self._conversation.chunk_parts
+        chunks = self._conversation.chunks
         if chunks:
             last = self.asked[-1] if self.asked else -1
             target = last + move if isinstance(last, int) else -1
-            return target if 0 <= target < len(chunks) else None
+            return target if 0 <= target < chunks else None
         return self._chains[move][-1].run if 0 <= move < len(self._chains) else None
 
     def parts_of(self, item: Item) -> tuple[Part, ...]:

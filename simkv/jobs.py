@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from simkv.compute.gpu import GpuSequence
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, Part, Prompt
+from simkv.kv.prefix import Conversation, Part, Prompt, tokens_in
 from simkv.kv.runmap import RunMap
 from simkv.ledger import Unit
 from simkv.network.link import Flow, Traffic
 from simkv.policies.prefetch.question import Foresight, Kind
+
+Pieces = list[tuple[int, Run]]  # (part index, blocks)
 
 
 class Receiver(Protocol):
@@ -39,26 +41,56 @@ class Receiver(Protocol):
         """The source has no such blocks and cannot make them."""
 
 
+@dataclass(frozen=True, slots=True)
+class NewPositions:
+    """KV sent position by position, behind what an older version at the receiver holds.
+
+    Attributes
+    ----------
+    known : [tokens] at the front of a block that the receiver has, by block.
+    version_bytes : [bytes] that name the versions, with every run of blocks.
+    importance_bytes : [bytes] of metadata with each position.
+    """
+
+    known: Mapping[int, int]
+    version_bytes: int
+    importance_bytes: int
+
+    def payload_bytes(self, part: Part, run: Run, block_tokens: int, token_bytes: int) -> int:
+        """Return [bytes] that a run of blocks of a part takes.
+
+        Examples
+        --------
+        >>> form = NewPositions({7: 4}, version_bytes=64, importance_bytes=0)
+        >>> form.payload_bytes(Part(Run(7, 2), 20, 0), Run(7, 2), 16, 1000)
+        16064
+        """
+        tokens = tokens_in(part, run, block_tokens) - self.known.get(run.start, 0)
+        return tokens * (token_bytes + self.importance_bytes) + self.version_bytes
+
+
 @dataclass(slots=True)
 class Query:
     """What a receiver tells its source when a turn arrives.
 
     Attributes
     ----------
-    kv, texts : (part index, blocks) whose KV, and whose text, the receiver lacks, in prompt order.
+    kv, texts : (part index, blocks) whose KV, and whose text, is to be sent, in prompt order.
     received : how many jobs had arrived at the receiver when it asked.
     on_late : called once for every speculated unit that the query finds under way.
     foresight : the future, handed on to oracles alone.
+    form : how KV is sent; None = in whole blocks.
     """
 
     receiver: Receiver
     conversation: Conversation
     prompt: Prompt
-    kv: list[tuple[int, Run]]
-    texts: list[tuple[int, Run]]
+    kv: Pieces
+    texts: Pieces
     received: int
     on_late: Callable[[], None]
     foresight: Foresight
+    form: NewPositions | None = None
 
 
 class Job:
@@ -70,7 +102,7 @@ class Job:
     chain : the parts that must be complete at the source before, the job's own last; empty for what is stored.
     kind : "kv", "text", or "compute" (KV is made at the source and stays there).
     deadline_s : [s] when it is needed; None = nobody said, and it shares the link at once.
-    text_tokens : [tokens] whose text it carries, alone or along with KV.
+    payload_bytes : [bytes] of KV and text that it carries.
     unit : what the ledger calls it while it is speculative; None for jobs that began as demand.
     demand : a request waits for it.
     in_line : it is complete and waits for its turn on the link.
@@ -91,12 +123,12 @@ class Job:
         "in_line",
         "kind",
         "landed",
+        "payload_bytes",
         "pinned",
         "received",
         "receiver",
         "runs",
         "sequence",
-        "text_tokens",
         "unit",
         "waits_for",
     )
@@ -108,7 +140,7 @@ class Job:
         chain: tuple[Part, ...],
         kind: Kind,
         *,
-        text_tokens: int,
+        payload_bytes: int,
         unit: Unit | None = None,
         deadline_s: float | None = None,
     ) -> None:
@@ -117,7 +149,7 @@ class Job:
         self.runs = runs
         self.chain = chain
         self.kind = kind
-        self.text_tokens = text_tokens
+        self.payload_bytes = payload_bytes
         self.unit = unit
         self.deadline_s = deadline_s
         self.demand = unit is None

@@ -7,12 +7,27 @@ the question is asked (`policies/`), never these objects: they hold the future.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from simkv.kv.block import Run
 
 Layout = Literal["document_first", "interleaved", "independent"]
 GapKind = Literal["human", "tool", "none"]
+
+
+class Edit(NamedTuple):
+    """A new version of one chunk of a document.
+
+    Attributes
+    ----------
+    chunk : its index.
+    kept_tokens : [tokens] at its front that are as before; what follows is new.
+    tokens : [tokens] in the new version, >= kept_tokens.
+    """
+
+    chunk: int
+    kept_tokens: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,7 @@ class Turn:
         never reuses it; hit counts of a trace include it.
     words : content words of the question, lower case, in its order; a source learns them when the query reaches it.
         None of them = unknown.
+    edits : of the document, at this arrival: what the turn asks is asked of the new version.
     """
 
     new_tokens: int
@@ -44,6 +60,7 @@ class Turn:
     block_runs: tuple[Run, ...] = ()
     words: tuple[str, ...] = ()
     last_block: int | None = field(default=None, compare=False)  # nothing that serving plays depends on it
+    edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ class Session:
     turns : in order.
     layout : where document chunks stand in the prompt (semantics B2); None for block-run sessions.
     document_id : sessions with an equal id read the same chunks; None = a document of its own.
-    chunk_tokens : [tokens] size of each chunk of the document, in order.
+    chunk_tokens : [tokens] size of each chunk of the document, in order, before any edit.
     start_s : [s] recorded start; None where the trace has none.
     shared_key, shared_blocks : the first `shared_blocks` ids of the session are the same content in
         every session with an equal `shared_key` (tools and system prompt); 0 = nothing shared.

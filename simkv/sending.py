@@ -122,11 +122,17 @@ class Source:
 
     # -- demand ------------------------------------------------------------------------------------
 
-    def text_along(self, query: Query, part: Part, run: Run) -> int:
-        """Return [tokens] whose text must go with the KV of `run`, to blend it."""
-        if query.prompt.chained or not self._sends_text_along:
-            return 0
-        return tokens_in(part, run, self.block_tokens)
+    def kv_bytes(self, query: Query, part: Part, run: Run) -> int:
+        """Return [bytes] of KV in the form that a query wants, and of the text that must go along to blend it."""
+        text_bytes = self.text_bytes(part, run) if self._sends_text_along and not query.prompt.chained else 0
+        if query.form is None:
+            return run.count * self.buffer.block_bytes + text_bytes
+        token_bytes = self.buffer.block_bytes // self.block_tokens
+        return query.form.payload_bytes(part, run, self.block_tokens, token_bytes) + text_bytes
+
+    def text_bytes(self, part: Part, run: Run) -> int:
+        """Return [bytes] of the text of some blocks of a part."""
+        return tokens_in(part, run, self.block_tokens) * self._text_bytes_per_token
 
     def promote(self, job: Job, on_late: Callable[[], None]) -> None:
         """Somebody waits for a job from now on: it is demand."""
@@ -291,16 +297,11 @@ class Source:
     def _transmit(self, job: Job) -> None:
         job.in_line = False
         link = self._links[job.receiver]
-        job.flow = link.send(self.payload_bytes(job), job.traffic, lambda _: self._landed(job))
+        job.flow = link.send(job.payload_bytes, job.traffic, lambda _: self._landed(job))
         if job.unit is not None:
             self._ledger.watch(job.unit, job.flow)
             if job.kind == "kv" and not job.demand:
                 call_after(self.env, link.delay_s, Order.TRANSFER_END, lambda: job.receiver.announced(job))
-
-    def payload_bytes(self, job: Job) -> int:
-        """Return [bytes] of payload that a job sends."""
-        blocks = sum(run.count for run in job.runs) if job.kind == "kv" else 0
-        return blocks * self.buffer.block_bytes + job.text_tokens * self._text_bytes_per_token
 
     def _made(self, job: Job) -> None:
         """KV that only had to be made is here: it stays until it is asked for or evicted."""

@@ -13,24 +13,23 @@ from collections.abc import Callable, Mapping
 
 from simpy import Environment
 
+from simkv.acquiring import Acquirer, Wanted
 from simkv.claim import Claim, take_overlap
 from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
 from simkv.errors import InvariantError
 from simkv.first_look import FirstLook
-from simkv.jobs import Job, Query, Receiver
+from simkv.jobs import Job, Pieces, Query, Receiver
 from simkv.kv.block import Run, joined, overlap
 from simkv.kv.buffer import KvBuffer, Survey
-from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own, tokens_in
+from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own
 from simkv.kv.runmap import RunMap, RunSet
 from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Traffic
-from simkv.policies.acquisition.question import Acquisition, AcquisitionView, Plan
+from simkv.policies.acquisition.question import Acquisition
 from simkv.text_ahead import TextAhead
 from simkv.upstream import Upstream
-
-_Pieces = list[tuple[int, Run]]  # (part index, blocks)
 
 
 class Server:
@@ -65,10 +64,8 @@ class Server:
         self.sessions = 0
         self.requests = 0
         self._ledger = ledger
-        self._acquisition = acquisition
         self._upstream = upstream(self) if upstream is not None else None
         self._block_tokens = block_tokens
-        self._text_bytes_per_token = text_bytes_per_token
         self._blend_share = blend_share
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
@@ -84,6 +81,12 @@ class Server:
             reserve=lambda gaps, unit: not self._queue and self._kv.reserve(gaps, unit),
             arrived=self._wake,
             freed=self._admit_later,
+        )
+        self._acquirer = Acquirer(
+            *(acquisition, self.buffer, ledger, self._kv, self._texts),
+            arrived=self._wake,
+            block_tokens=block_tokens,
+            text_bytes_per_token=text_bytes_per_token,
         )
         self._received = 0  # jobs that have arrived
 
@@ -170,22 +173,27 @@ class Server:
         kept = job.runs
         if job.kind == "text":
             self._texts.came(job)
-            for claim in list(self._claims):
-                for run in job.runs:
-                    take_overlap(claim.texts, run)
-                self._check_ready(claim)
+            self._has_come(job)
         else:
             self._kv.landed(job)
             for piece in [piece for run in job.runs for piece in self.buffer.arriving(run)]:
                 for brought in self._not_made_here(piece):
                     self.buffer.arrive(brought)
                     self._wake(brought)
+            self._has_come(job)
             looks = [self.buffer.survey(run) for run in job.runs]
             kept = [piece for look in looks for piece in (*look.resident, *look.arriving)]
             self._texts.compute()
             self._admit()  # a push that has arrived can be evicted
         if self._upstream is not None:
             self._upstream.has_arrived(job, kept)
+
+    def _has_come(self, job: Job) -> None:
+        """Let go on who waited for a text, or for KV that was here already."""
+        for claim in list(self._claims):
+            for run in job.runs:
+                take_overlap(claim.texts if job.kind == "text" else claim.again, run)
+            self._check_ready(claim)
 
     def withdrawn(self, job: Job) -> None:
         """Give back the room of a push that will not come, unless a request has claimed it since."""
@@ -202,6 +210,8 @@ class Server:
                 found = in_parts(claim.prompt.parts, take_overlap(claim.awaited, gap))
                 claim.recomputed += found
                 self._will_make(claim, found)
+            for run in runs:
+                take_overlap(claim.again, run)
             self._check_ready(claim)
 
     # -- taking memory -----------------------------------------------------------------------------
@@ -271,15 +281,14 @@ class Server:
 
     def _acquire(self, claim: Claim) -> None:
         """Decide how what is missing gets here, tell the source, and wait if there is something to wait for."""
-        parts = claim.prompt.parts
-        movable = [(index, run) for index, run in claim.recomputed if not parts[index].fresh]
-        kv, texts = self._want(claim, movable) if movable or claim.awaited else ([], [])
+        wanted = self._want(claim)
         self._will_make(claim, claim.recomputed)
         if self._upstream is not None:
             query = Query(
-                *(self, claim.conversation, claim.prompt, kv, texts, self._received),
+                *(self, claim.conversation, claim.prompt, wanted.kv, wanted.texts, self._received),
                 on_late=claim.was_late,
                 foresight=claim.foresight,
+                form=wanted.form,
             )
             self._upstream.ask(query)
         if claim.is_ready:
@@ -287,43 +296,20 @@ class Server:
         else:
             self._claims.append(claim)
 
-    def _want(self, claim: Claim, movable: list[tuple[int, Run]]) -> tuple[_Pieces, _Pieces]:
-        """Return what the source must send as KV and as text; what comes as KV is awaited instead of recomputed."""
+    def _want(self, claim: Claim) -> Wanted:
+        """Return what the source must send: what is missing, on its way in a lower class, or wanted again."""
+        parts = claim.prompt.parts
+        if all(part.fresh for part in parts):
+            return Wanted([], [])
         for run in claim.awaited:
             self._texts.promote(run)
         if self._upstream is None:
-            return [], []
-        plan = self._acquisition.decide(self._acquisition_view(claim, movable))
-        refetched_blocks = self._kv.refetched(run for _, run in movable)
+            return Wanted([], [])
+        movable = [(index, run) for index, run in claim.recomputed if not parts[index].fresh]
         brought = [gap for run in claim.awaited for gap in self._not_made_here(run, before=claim)]
-        coming = in_parts(claim.prompt.parts, brought)
-        if plan is Plan.ASSUME:
-            self._assume(claim, movable, coming)
-            return [], []
-        if plan is Plan.TEXT:
-            texts = [(index, gap) for index, run in movable for gap in self._texts.known.gaps(run)]
-            claim.texts = [run for _, run in texts]
-            return coming, texts
-        self._ledger.pollution_bytes += refetched_blocks * self.buffer.block_bytes
-        for index, run in movable:
-            claim.recomputed.remove((index, run))
-            claim.awaited.append(run)
-        return sorted(movable + coming), []
+        return self._acquirer.want(claim, movable, in_parts(parts, brought), self.env.now)
 
-    def _assume(self, claim: Claim, movable: _Pieces, coming: _Pieces) -> None:
-        """Let what is missing, or still on its way, be here at once."""
-        for index, run in movable:
-            self.buffer.arrive(run, pin=True)
-            claim.pinned.append(run)
-            claim.recomputed.remove((index, run))
-        for _, run in coming:
-            self.buffer.arrive(run)
-            for taken in take_overlap(claim.awaited, run):
-                self.buffer.pin(taken)
-                claim.pinned.append(taken)
-            self._wake(run)
-
-    def _will_make(self, claim: Claim, pieces: _Pieces) -> None:
+    def _will_make(self, claim: Claim, pieces: Pieces) -> None:
         """Note what a request's own prefill makes, so that others wait for it instead of fetching it."""
         for _, run in pieces:
             for gap in self._making.gaps(run):
@@ -341,15 +327,6 @@ class Server:
         for made in self._texts.computing(run):
             take_overlap(left, made)
         return left
-
-    def _acquisition_view(self, claim: Claim, movable: list[tuple[int, Run]]) -> AcquisitionView:
-        tokens = sum(tokens_in(claim.prompt.parts[index], run, self._block_tokens) for index, run in movable)
-        return AcquisitionView(
-            now_s=self.env.now,
-            missing_tokens=tokens,
-            kv_bytes=sum(run.count for _, run in movable) * self.buffer.block_bytes,
-            text_bytes=tokens * self._text_bytes_per_token,
-        )
 
     def _wake(self, piece: Run) -> None:
         """Let every request that waits for these blocks take them into use."""

@@ -236,6 +236,40 @@ def think_times(data: Path) -> dict[str, float]:
     return found
 
 
+def edits(data: Path) -> dict[str, float]:
+    """Measure how often a request drops blocks of the one before it, of the same agent; forks are counted once."""
+    seen: set[str] = set()
+    dropped: Counter[str] = Counter()
+    for session in _records(data / "claude_code_traces" / "sessions_shared.jsonl.xz"):
+        if session.get("dup_group") in seen:
+            continue
+        seen.add(session.get("dup_group"))
+        nested = [entry for entry in session["requests"] if entry["type"] == "subagent"]
+        own = [entry for entry in session["requests"] if entry["type"] != "subagent"]
+        for requests in [own, *(entry["requests"] for entry in nested)]:
+            for before, after in itertools.pairwise(requests):
+                blocks = sum(count for _, count in before["hash_runs"])
+                share = 1 - _common_blocks(before["hash_runs"], after["hash_runs"]) / blocks if blocks else 0.0
+                dropped.update({"pairs": 1, "any": share > 0, "tenth": share > 0.1})
+    return {
+        "edit_pairs": dropped["pairs"],
+        "edit_ratio": dropped["tenth"] / dropped["pairs"],
+        "edit_ratio_any_block": dropped["any"] / dropped["pairs"],
+    }
+
+
+def _common_blocks(before: list[list[int]], after: list[list[int]]) -> int:
+    """Return how many blocks two prompts have in common at their front."""
+    common = 0
+    for (start, count), (other_start, other_count) in zip(before, after, strict=False):
+        if start != other_start:
+            break
+        common += min(count, other_count)
+        if count != other_count:
+            break
+    return common
+
+
 def fit_log_normal(values: list[float]) -> tuple[float, float]:
     """Return median and sigma of the log-normal whose deciles lie closest, in the logarithm."""
     logs = [math.log(value) for value in statistics.quantiles(values, n=10, method="inclusive")]
@@ -293,7 +327,7 @@ def measure(data: Path) -> dict[str, dict[str, Any]]:
         "mtrag": passages(data),
         "tau_bench_airline": workflow(data),
         "lmcache_agent_traces": agent_lengths(data),
-        "claude_code_traces": think_times(data),
+        "claude_code_traces": think_times(data) | edits(data),
         "bandwidth_irish_5g": capacity(data),
     }
 

@@ -266,7 +266,7 @@ class _Player:
 
     def _sent_by(self, source: str, ask: Ask, prompt: Prompt, missing: list[tuple[int, Run]]) -> dict[int, int]:
         """Return how many blocks of each missing run, by its start, the source sends; it computes what it can."""
-        store, parts = self._held[source], prompt.parts
+        store = self._held[source]
         if not self._computes[source]:
             sent: dict[int, int] = {}
             for _, run in missing:  # a pool sends up to the first block that it has not
@@ -276,7 +276,7 @@ class _Player:
             store.take_in(Run(start, count) for start, count in sent.items() if count)
             return sent
         for index, _ in missing:
-            chain = parts[: index + 1] if prompt.chained else (parts[index],)
+            chain = prompt.chain(index)
             spans = joined(part.run for part in chain)
             tokens = self._tokens(chain, in_parts(chain, store.absent(spans)))
             if tokens and not ask.computed_tokens:

@@ -236,10 +236,10 @@ def _link_loads(setting: Setting) -> Iterator[Figure]:
 
 
 def _down_figure(name: str, loads: dict[Way, float | None], ways: dict[Way, list[str]]) -> Figure:
-    load = loads.get("kv", loads.get("text"))
+    load = loads[min(loads)] if loads else None  # of what is missing, where there is such an arm
     if load is None:
         return Figure("offered load", name, None, "", f"{name}: load unknown, the traffic has no rate")
-    words = {"kv": "demanded KV", "text": "demanded text"}
+    words = {"kv": "demanded KV", "resent": "KV sent again each turn", "text": "demanded text"}
     said = ", ".join(f"{words[way]} needs {_load(share)}" for way, share in sorted(loads.items()))
     text = f"{name}: {said} of its mean capacity"
     if any(_over(share) for share in loads.values()):
@@ -264,7 +264,9 @@ def _gpu_loads(setting: Setting) -> Iterator[Figure]:
             busy = source_busy(setting, name)
             yield _gpu_figure(name, f"{each}: busy computing KV for others", {"kv": busy}, serves=False)
         else:
-            found = {way: serving_busy(setting, name, way) for way in ways}
+            found: dict[Way, Busy | None] = {
+                "text" if way == "text" else "kv": serving_busy(setting, name, way) for way in ways
+            }
             yield _gpu_figure(name, f"{each}: busy serving", found, serves=True)
 
 

@@ -14,7 +14,7 @@ from simkv.feasibility.asks import Ask
 from simkv.feasibility.setting import Setting, Wire
 from simkv.units import BITS_PER_BYTE
 
-Way = Literal["kv", "text"]  # how missing KV gets here
+Way = Literal["kv", "resent", "text"]  # how KV gets here: what is missing, all of it each turn, or its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ def ways_of(setting: Setting) -> dict[Way, list[str]]:
     for arm in setting.scenario.arms:
         acquisition = setting.scenario.for_arm(arm.name).policies.acquisition.name
         if acquisition != "perfect-residency":
-            found.setdefault("text" if acquisition == "text" else "kv", []).append(arm.name)
+            way: Way = "text" if acquisition == "text" else "resent" if acquisition == "resend" else "kv"
+            found.setdefault(way, []).append(arm.name)
     return found
 
 
@@ -45,6 +46,8 @@ def down_load(setting: Setting, server: str, wire: Wire, way: Way) -> float | No
     """Return what share of a link's capacity demand needs for what a server lacks; None without a rate of turns."""
     if way == "kv":
         payloads = [setting.kv_bytes(ask.fetched_tokens) for ask in setting.asks_of(server)]
+    elif way == "resent":
+        payloads = [setting.kv_bytes(ask.old_tokens) for ask in setting.asks_of(server)]
     else:
         payloads = [setting.text_bytes(ask.missing_tokens) for ask in setting.asks_of(server)]
     return _link_load(setting, wire, payloads)
@@ -68,8 +71,8 @@ def serving_busy(setting: Setting, server: str, way: Way) -> Busy | None:
     packed_s = alone_s = 0.0
     batch = _largest_batch(setting, server)
     for ask in setting.asks_of(server):
-        new = ask.kv_prefill_tokens if way == "kv" else ask.text_prefill_tokens
-        prefill_s = ask.prefill_s if way == "kv" else ask.text_prefill_s
+        new = ask.text_prefill_tokens if way == "text" else ask.kv_prefill_tokens
+        prefill_s = ask.text_prefill_s if way == "text" else ask.prefill_s
         alone_s += prefill_s + ask.decode_s
         packed_s += min(prefill_s, _packed_s(setting, server, new, ask.prompt_tokens - new))
         packed_s += decode_s(setting.gpus[server], ask.prompt_tokens, ask.answer_tokens, batch)

@@ -9,34 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain, takewhile
 
 from simkv.errors import InputError
 from simkv.kv.block import Run, joined, overlap
+from simkv.kv.document import Part as Part  # noqa: PLC0414 - whoever works on prompts finds it here
+from simkv.kv.document import Version, versions
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
 from simkv.request import Session, TraceHeader, Turn
 
 VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blocks
-MOST_VERSIONS = REGION_BLOCKS // VERSION_BLOCKS  # of one dialogue: one for each chunk that was the last one loaded
+MOST_VERSIONS = REGION_BLOCKS // VERSION_BLOCKS  # of one dialogue: for each chunk last loaded, and each edit
 OPEN_LOOP = -1  # key of the one sequence that all requests without session identity make
 OWN_IDS = 1 << 60  # own blocks have ids from here on
-
-
-class Part(NamedTuple):
-    """A piece of a prompt that other prompts may share.
-
-    Attributes
-    ----------
-    run : its blocks.
-    tokens : [tokens] in it.
-    item : what predictors and prefetch policies call it.
-    fresh : its content comes into being with this turn: nobody can have it yet.
-    """
-
-    run: Run
-    tokens: int
-    item: int | Run
-    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -68,6 +53,15 @@ class Prompt:
     kept_blocks: int
     asked: tuple[int | Run, ...]
     words: tuple[str, ...] = ()
+
+    def chain(self, index: int) -> tuple[Part, ...]:
+        """Return the parts that must be there for a part to be exact, itself last."""
+        if self.chained:
+            return self.parts[: index + 1]
+        first = index
+        while first and self.parts[first - 1].item == self.parts[index].item:  # pieces of one chunk
+            first -= 1
+        return self.parts[first : index + 1]
 
 
 def tokens_in(part: Part, run: Run, block_tokens: int) -> int:
@@ -220,9 +214,11 @@ class Conversation:
                 " want 'document_first' or 'independent'",
                 f"session {session.session_id}",
             )
-        if len(session.chunk_tokens) >= MOST_VERSIONS:
+        edits = sum(1 for turn in session.turns if turn.edits)
+        if len(session.chunk_tokens) + edits >= MOST_VERSIONS:
             raise InputError(
-                f"want a document of fewer than {MOST_VERSIONS} chunks, got {len(session.chunk_tokens)}",
+                f"want a document of fewer than {MOST_VERSIONS} chunks, got {len(session.chunk_tokens)}"
+                + (f" and {edits} turns that edit it" if edits else ""),
                 f"session {session.session_id}",
             )
         self.session = session
@@ -235,16 +231,19 @@ class Conversation:
         self._dialogue_tokens = 0
         self._version_tokens = 0  # dialogue tokens whose KV was computed behind the current document
         self._loaded = 0  # document_first: chunks 0 .. loaded - 1 are in the context
-        self._chunks = self._place_chunks() if session.chunk_tokens else ()
+        self._edited = 0  # document_first: edits of chunks that were in the context
+        self.chunks = len(session.chunk_tokens)
+        self._versions = self._place_chunks() if self.chunks else []
+        self._version = 0  # which of them is in force
 
     @property
     def chunk_parts(self) -> tuple[Part, ...]:
-        """All chunks of the document; empty for block-run sessions."""
-        return self._chunks
+        """The document as it is now; empty for block-run sessions."""
+        return self._parts(self._versions[self._version], range(self.chunks)) if self.chunks else ()
 
     def chain(self, chunk: int) -> tuple[Part, ...]:
-        """Return the chunks that must be there for a chunk to be exact, itself last."""
-        return self._chunks[: chunk + 1] if self.is_chained else (self._chunks[chunk],)
+        """Return the parts that must be there for a chunk to be exact, its own last."""
+        return self._chain_in(self._versions[self._version], chunk)
 
     @property
     def is_chained(self) -> bool:
@@ -254,8 +253,9 @@ class Conversation:
     def prompt(self, turn_index: int) -> Prompt:
         """Return the prompt of a turn; call once per turn, in order."""
         turn = self.session.turns[turn_index]
-        if self._chunks:
-            parts = self._document_parts(turn.chunks)
+        if self.chunks:
+            self._version = turn_index + 1
+            parts = self._document_parts(turn)
             asked: tuple[int | Run, ...] = turn.chunks
             prompt = self._with_dialogue(parts, asked, turn.new_tokens, turn.answer_tokens)
             prompt.words = turn.words
@@ -270,10 +270,12 @@ class Conversation:
         Items are chunks, or the last run of what exists of the turn's chain by now (semantics B1).
         """
         turn = self.session.turns[turn_index]
-        if self._chunks and self.key != OPEN_LOOP:
-            return {chunk: self.chain(chunk) for chunk in turn.chunks}
-        if self._chunks:  # chunk numbers of strangers' documents would be mistaken for one another
-            return {chain[-1].run: chain for chain in map(self.chain, turn.chunks)}
+        if self.chunks:
+            found = [(chunk, self._existing_chain(turn_index, chunk)) for chunk in turn.chunks]
+            if self.key != OPEN_LOOP:
+                return {chunk: parts for chunk, parts in found if parts}
+            # chunk numbers of strangers' documents would be mistaken for one another
+            return {parts[-1].run: parts for _, parts in found if parts}
         if turn is not self._foreseen[0]:  # an oracle looks at a turn again at every query before it
             self._foreseen = (turn, self._chain_of(turn))
         parts = self._content.existing_front(self._foreseen[1])
@@ -281,22 +283,21 @@ class Conversation:
 
     def private_spans(self) -> tuple[Run, ...]:
         """Return the id ranges of document or session that no other conversation can name."""
-        if self._chunks:
+        if self.chunks:
             is_private = self.session.document_id is None
-            return (Run(self._chunks[0].run.start, REGION_BLOCKS),) if is_private else ()
+            return (Run(self._versions[0].chunks[0][0].run.start, REGION_BLOCKS),) if is_private else ()
         return self._content.private_spans(self.draw)
 
     def accesses(self) -> list[tuple[Run, ...]]:
         """Return the shareable blocks that each turn uses, for oracles that need the recorded order."""
         loaded, found = 0, []
         for index, turn in enumerate(self.session.turns):
-            if not self._chunks:
-                found.append(tuple(part.run for part in self._chain_of(self.session.turns[index])))
-            elif self.is_chained:
-                loaded = max([loaded, *(chunk + 1 for chunk in turn.chunks)])
-                found.append(tuple(part.run for part in self._chunks[:loaded]))
-            else:
-                found.append(tuple(self._chunks[chunk].run for chunk in turn.chunks))
+            if not self.chunks:
+                found.append(tuple(part.run for part in self._chain_of(turn)))
+                continue
+            loaded = max([loaded, *(chunk + 1 for chunk in turn.chunks)])
+            chunks = range(loaded) if self.is_chained else turn.chunks
+            found.append(tuple(part.run for part in self._parts(self._versions[index + 1], chunks)))
         return found
 
     def last_block(self, turn: Turn) -> tuple[Run, ...]:
@@ -309,32 +310,42 @@ class Conversation:
         placed = (run for named in turn.block_runs for run in self._content.placed(self.session, self.draw, named))
         return tuple(Part(run, run.count * self._content.block_tokens, run) for run in joined(placed))
 
-    def _place_chunks(self) -> tuple[Part, ...]:
+    def _place_chunks(self) -> list[Version]:
         session, content = self.session, self._content
         copy = content.copy_of(session.session_id)
         document = session.document_id if session.document_id is not None else ("own", session.session_id)
-        at = content.region(("document", document, copy))
-        parts = []
-        for index, tokens in enumerate(session.chunk_tokens):
-            run = Run(at, content.blocks(tokens))
-            parts.append(Part(run, tokens, index))
-            at = run.end
-        return tuple(parts)
+        return versions(session, content.region(("document", document, copy)), content.block_tokens)
 
-    def _document_parts(self, chunks: tuple[int, ...]) -> tuple[Part, ...]:
+    def _parts(self, version: Version, chunks: Iterable[int]) -> tuple[Part, ...]:
+        return tuple(chain.from_iterable(version.chunks[chunk] for chunk in chunks))
+
+    def _chain_in(self, version: Version, chunk: int) -> tuple[Part, ...]:
+        return self._parts(version, range(chunk + 1) if self.is_chained else (chunk,))
+
+    def _existing_chain(self, turn_index: int, chunk: int) -> tuple[Part, ...]:
+        """Return the front of what a later turn needs of the document that no edit until then makes anew (B1)."""
+        end = self._versions[self._version].end
+        parts = self._chain_in(self._versions[turn_index + 1], chunk)
+        return tuple(takewhile(lambda part: part.run.start < end, parts))
+
+    def _document_parts(self, turn: Turn) -> tuple[Part, ...]:
+        version = self._versions[self._version]
         if not self.is_chained:
-            return tuple(self._chunks[chunk] for chunk in chunks)
-        needed = max([self._loaded, *(chunk + 1 for chunk in chunks)])
+            return self._parts(version, turn.chunks)
+        if any(edit.chunk < self._loaded for edit in turn.edits):  # the dialogue stands behind it: a new version
+            self._edited += 1
+            self._version_tokens = 0
+        needed = max([self._loaded, *(chunk + 1 for chunk in turn.chunks)])
         if needed > self._loaded:  # the dialogue moves behind more document: a new version of it (B2)
             self._loaded = needed
             self._version_tokens = 0
-        return self._chunks[:needed]
+        return self._parts(version, range(needed))
 
     def _with_dialogue(
         self, parts: tuple[Part, ...], asked: tuple[int | Run, ...], new_tokens: int, answer_tokens: int
     ) -> Prompt:
         content = self._content
-        version = self._loaded if self.is_chained else 0
+        version = self._loaded + self._edited if self.is_chained else 0
         total = self._dialogue_tokens + new_tokens + answer_tokens
         return Prompt(
             parts=parts,
@@ -351,11 +362,9 @@ class Conversation:
 
     def _block_run_prompt(self, turn_index: int) -> Prompt:
         turn, content = self.session.turns[turn_index], self._content
-        parts: list[Part] = []
-        for run in turn.block_runs:
-            for placed in content.placed(self.session, self.draw, run):
-                for piece, fresh in content.name(placed):
-                    parts.append(Part(piece, piece.count * content.block_tokens, piece, fresh))
+        placed = [each for run in turn.block_runs for each in content.placed(self.session, self.draw, run)]
+        named = [piece for each in placed for piece in content.name(each)]
+        parts = [Part(piece, piece.count * content.block_tokens, piece, fresh) for piece, fresh in named]
         tail_tokens = turn.new_tokens + turn.answer_tokens
         old = tuple(part.run for part in parts if not part.fresh)
         return Prompt(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simkv.policies.acquisition import AcquisitionView, Plan
+from simkv.policies.acquisition import AcquisitionView, Delta, Plan
 from simkv.policies.routing import VisibleRequest
 from simkv.rng import stream
 from simkv.testing.subject import Subject
@@ -42,8 +42,8 @@ def acquisition_answers(subject: Subject) -> str:
         tokens = draws.choice([0, 1, 100, 10_000])
         view = AcquisitionView(float(case), tokens, tokens * draws.choice([16, 4096, 131_072]), tokens * 4)
         plan = policy.decide(view)
-        subject.want(isinstance(plan, Plan), f"it decides {plan!r}; want a Plan")
+        subject.want(isinstance(plan, Plan | Delta), f"it decides {plan!r}; want a Plan or a Delta")
         honest = subject.is_oracle or plan is not Plan.ASSUME
         subject.want(honest, "it assumes that KV is simply there: only oracles may")
-        said.append(plan.value)
+        said.append(str(plan))
     return "\n".join(said)

@@ -31,7 +31,7 @@ def predictor_answers(subject: Subject) -> str:
             kept = dict(answer)
             subject.want(kept == dict(predictor.predict(view)), "asked again, it predicts something else")
             subject.want(seen == (list(view.asked), list(view.moves)), "it changes the history that it is shown")
-            known = {*range(len(conversation.chunk_parts)), *memory.asked, *(future if subject.is_oracle else ())}
+            known = {*range(conversation.chunks), *memory.asked, *(future if subject.is_oracle else ())}
             _check_probabilities(subject, kept, known)
             outcome = memory.learn(conversation.prompt(turn))
             if outcome is not None:

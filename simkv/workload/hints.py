@@ -46,14 +46,17 @@ class Hints:
 
     def of(self, conversation: Conversation, turn: int) -> Hint | None:
         """Return the hint of a turn to come; None when the client says nothing."""
-        items = conversation.future_parts(turn)
+        asked = conversation.session.turns[turn].chunks
+        items: dict[Item, tuple[Part, ...]] = {chunk: conversation.chain(chunk) for chunk in asked}
+        if not conversation.chunks:
+            items = conversation.future_parts(turn)  # a document is told of as it is now: nobody foretells edits
         draws = stream(*self._key, conversation.draw, turn, "hint")
         error, is_right = draws.gauss(0, 1), draws.random() < self._accuracy
         lead_s = self.lead_s * math.exp(self._lead_sigma * error)
         if not is_right:
-            others = [part.item for part in conversation.chunk_parts if part.item not in items]
+            others = [chunk for chunk in range(conversation.chunks) if chunk not in items]
             if not others or not items:
                 return None
             wrong = draws.sample(others, min(len(items), len(others)))
-            items = {item: conversation.chain(item) for item in wrong if isinstance(item, int)}
+            items = {chunk: conversation.chain(chunk) for chunk in wrong}
         return Hint(lead_s, items) if items else None

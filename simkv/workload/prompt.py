@@ -18,7 +18,8 @@ def prompt_tokens(session: Session, block_tokens: int) -> Iterator[int]:
     Parameters
     ----------
     session : its turns name block runs (all full blocks of the prompt) or chunks. With chunks, the prompt is the
-        dialogue so far plus the chunks asked so far; in a `document_first` layout all chunks before them too.
+        dialogue so far plus the chunks asked so far; in a `document_first` layout all chunks before them too. Chunks
+        are as long as the last edit left them.
     block_tokens : [tokens] a block.
 
     Examples
@@ -30,20 +31,17 @@ def prompt_tokens(session: Session, block_tokens: int) -> Iterator[int]:
     >>> list(prompt_tokens(Session("s", turns, "independent", chunk_tokens=(100, 100, 100)), 10))
     [105, 218]
     """
-    dialogue_tokens = document_tokens = 0
+    dialogue_tokens = 0
+    chunk_tokens = list(session.chunk_tokens)
     asked: set[int] = set()
-    front = 0  # document_first: chunks 0 .. front - 1 are in the prompt
     for turn in session.turns:
         if turn.block_runs:
             yield sum(run.count for run in turn.block_runs) * block_tokens + turn.new_tokens
             continue
-        if session.layout == "document_first":
-            end = max(front, 1 + max(turn.chunks, default=-1))
-            document_tokens += sum(session.chunk_tokens[front:end])
-            front = end
-        else:
-            document_tokens += sum(session.chunk_tokens[chunk] for chunk in set(turn.chunks) - asked)
-            asked.update(turn.chunks)
+        for edit in turn.edits:
+            chunk_tokens[edit.chunk] = edit.tokens
+        asked.update(range(1 + max(turn.chunks, default=-1)) if session.layout == "document_first" else turn.chunks)
+        document_tokens = sum(chunk_tokens[chunk] for chunk in asked)
         dialogue_tokens += turn.new_tokens
         yield document_tokens + dialogue_tokens
         dialogue_tokens += turn.answer_tokens

@@ -147,6 +147,30 @@ WRITTEN: dict[str, tuple[bytes, str]] = {
         with_turn(chunks=[0, 2]),
         "t:3: turns[0].chunks: chunk 2 is asked for, but chunk_tokens has 2 chunks",
     ),
+    "edit of no chunk": (
+        with_turn(edits=[{"chunk": 9}]),
+        "t:3: turns[0].edits[0].chunk: chunk 9 is edited, but chunk_tokens has 2 chunks",
+    ),
+    "edit twice": (
+        with_turn(edits=[{"chunk": 1}, {"chunk": 1, "tokens": 3}]),
+        "t:3: turns[0].edits: chunk 1 is edited twice",
+    ),
+    "edit keeps too much": (
+        with_turn(edits=[{"chunk": 0, "tokens": 5, "kept_tokens": 6}]),
+        "t:3: turns[0].edits[0].kept_tokens: want at most 5, the shorter of the chunk before and after, got 6",
+    ),
+    "edit of nothing": (
+        with_turn(edits=[{"chunk": 0, "kept_tokens": 32}]),
+        "t:3: turns[0].edits[0]: keeps all 32 tokens, so it edits nothing",
+    ),
+    "edit unknown key": (
+        with_turn(edits=[{"chunk": 0, "keep": 1}]),
+        "t:3: turns[0].edits[0]: unknown key 'keep'; known: chunk, kept_tokens, tokens",
+    ),
+    "edit of what others read": (
+        jsonl(HEADER, SESSION | {"document_id": "d", "turns": [TURN | {"edits": [{"chunk": 0}]}]}),
+        "t:2: edits: want document_id null; simkv does not tell other readers of an edit",
+    ),
     "chunk twice": (with_turn(chunks=[1, 1]), "t:3: turns[0].chunks: a chunk is named twice"),
     "chunks and runs": (
         with_turn(chunks=[1], block_runs=[[0, 1]]),

@@ -15,6 +15,7 @@ SCENARIOS = sorted((Path(__file__).resolve().parents[2] / "scenarios").glob("*.y
 SHORTER = {
     "5g_slice": {"replications": "1", "workload.sessions": "4"},
     "agent_sessions": {"replications": "1", "workload.sessions": "2"},
+    "incremental": {"replications": "1", "workload.sessions": "3"},
     "mooncake": {"replications": "1", "workload.limit": "100"},
 }
 

@@ -17,6 +17,7 @@ from simkv.errors import InputError
 from simkv.request import Session, Turn
 from simkv.workload import GENERATORS, SERIES_GENERATORS, convert
 from simkv.workload.generators import draws
+from simkv.workload.generators.editing import Editing
 from simkv.workload.generators.independent_trigger import IndependentTrigger
 from simkv.workload.generators.log_ar1 import LogAr1
 from simkv.workload.generators.sequential_reading import SequentialReading
@@ -164,7 +165,33 @@ def test_a_finer_step_keeps_memory_and_outages_per_second() -> None:
     assert statistics.correlation(*zip(*logs, strict=True)) == pytest.approx(LogAr1().autocorrelation, abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["sequential-reading", "independent-trigger"])
+def test_editing_edits_what_was_asked_as_often_as_told_and_reads_as_ever() -> None:
+    sessions = list(Editing(edit_ratio=0.3).sessions(seed=1))
+    plain = list(SequentialReading().sessions(seed=1))
+    bare = [[dataclasses.replace(turn, edits=()) for turn in session.turns] for session in sessions]
+    assert bare == [list(session.turns) for session in plain]
+    edited = [turn.edits for session in sessions for turn in session.turns[1:]]
+    assert statistics.fmean(map(len, edited)) == pytest.approx(0.3, abs=0.04)
+    assert not any(session.turns[0].edits for session in sessions)
+    for session in sessions:
+        asked: set[int] = set()
+        for turn in session.turns:
+            assert {edit.chunk for edit in turn.edits} <= asked
+            asked.update(turn.chunks)
+    places = [edit.kept_tokens for edits in edited for edit in edits]
+    assert min(places) < 16 < 512 - 16 <= max(places)
+    assert all(edit.tokens == 512 for edits in edited for edit in edits)
+    assert statistics.fmean(places) == pytest.approx(256, abs=30)
+
+
+def test_another_rate_of_edits_leaves_later_edits_their_places() -> None:
+    few, many = (list(Editing(edit_ratio=ratio).sessions(seed=1)) for ratio in (0.1, 0.5))
+    pairs = [(a, b) for one, other in zip(few, many, strict=True) for a, b in zip(one.turns, other.turns, strict=True)]
+    assert all(a.edits == b.edits for a, b in pairs if a.edits)
+    assert sum(bool(a.edits) for a, _ in pairs) < sum(bool(b.edits) for _, b in pairs)
+
+
+@pytest.mark.parametrize("name", ["sequential-reading", "independent-trigger", "editing"])
 def test_equal_seeds_give_equal_sessions_and_others_others(name: str) -> None:
     maker = GENERATORS.create(name)
     first, again, other = (list(maker.sessions(seed)) for seed in (1, 1, 2))
@@ -191,8 +218,9 @@ def test_defaults_are_what_the_data_says(data: Path) -> None:
     """Every measured default, recomputed: agrees to the three digits that it is given with."""
     found = runpy.run_path(str(ROOT / "traces" / "measure.py"))["measure"](data)
     numbers = {name: value for source in found.values() for name, value in source.items()}
-    reading, capacity = dataclasses.asdict(SequentialReading()), dataclasses.asdict(LogAr1())
+    reading, capacity = dataclasses.asdict(Editing()), dataclasses.asdict(LogAr1())
     measured = [
+        "edit_ratio",
         "stay_ratio",
         "next_ratio",
         "jump_forward_ratio",

@@ -14,7 +14,7 @@ import pytest
 
 from simkv.errors import InputError
 from simkv.kv.block import Run
-from simkv.request import Session, TraceHeader, Turn
+from simkv.request import Edit, Session, TraceHeader, Turn
 from simkv.workload import FORMATS, check, convert, info, open_trace
 from simkv.workload.prompt import prompt_tokens
 from simkv.workload.readers.native import header_line, session_line
@@ -250,6 +250,21 @@ def test_check_states_facts_and_refuses_a_document_of_two_shapes(tmp_path: Path)
     path.write_text("\n".join([header, *map(json.dumps, sessions)]))
     with pytest.raises(InputError, match="document 'd' has chunks of other sizes than before"):
         check(path)
+
+
+def test_edits_are_read_as_written(tmp_path: Path) -> None:
+    """What an edit leaves out is as it was: nothing kept, the length that the edit before left."""
+    header = {"format": "simkv.sessions", "version": 1, "block_tokens": 16, "layout": "document_first"}
+    turn = {"chunks": [0], "new_tokens": 1, "answer_tokens": 1, "think_s": 0, "gap_kind": "none"}
+    edits: list[dict[str, int]] = [{"chunk": 0, "kept_tokens": 30, "tokens": 70}, {"chunk": 1, "tokens": 8}]
+    turns = [turn, turn | {"edits": edits}, turn | {"edits": [{"chunk": 0, "kept_tokens": 60}]}]
+    told = {"session_id": "s", "chunk_tokens": [40, 16], "turns": turns}
+    path = write(tmp_path / "t.jsonl", header | {"block_scope": "session", "provenance": {}}, told)
+    session = only_session(path)
+    assert [turn.edits for turn in session.turns] == [(), (Edit(0, 30, 70), Edit(1, 0, 8)), (Edit(0, 60, 70),)]
+    assert list(prompt_tokens(session, 16)) == [41, 73, 75]
+    convert(str(path), tmp_path / "again.jsonl", {}, seed=0)
+    assert only_session(tmp_path / "again.jsonl") == session
 
 
 def test_convert_is_deterministic_and_leaves_nothing_half_written(tmp_path: Path) -> None:

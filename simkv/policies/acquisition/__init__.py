@@ -1,6 +1,17 @@
 """How does missing KV get here? One policy a file; the question and its form are in `question.py`."""
 
-from simkv.policies.acquisition import fetch, perfect_residency, text
-from simkv.policies.acquisition.question import ACQUISITION, Acquisition, AcquisitionView, Plan
+from simkv.policies.acquisition import delta, fetch, perfect_residency, resend, text
+from simkv.policies.acquisition.question import ACQUISITION, Acquisition, AcquisitionView, Delta, Plan
 
-__all__ = ["ACQUISITION", "Acquisition", "AcquisitionView", "Plan", "fetch", "perfect_residency", "text"]
+__all__ = [
+    "ACQUISITION",
+    "Acquisition",
+    "AcquisitionView",
+    "Delta",
+    "Plan",
+    "delta",
+    "fetch",
+    "perfect_residency",
+    "resend",
+    "text",
+]

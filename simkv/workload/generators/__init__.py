@@ -2,6 +2,7 @@
 
 from simkv.workload.generators import (  # importing them registers them
     agent_dag,
+    editing,
     independent_trigger,
     log_ar1,
     sequential_reading,
@@ -15,6 +16,7 @@ __all__ = [
     "Generator",
     "SeriesGenerator",
     "agent_dag",
+    "editing",
     "independent_trigger",
     "log_ar1",
     "sequential_reading",

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from simkv.request import GapKind, Layout, Session, TraceHeader, Turn
+from simkv.request import Edit, GapKind, Layout, Session, TraceHeader, Turn
 from simkv.workload.readers import fields
 from simkv.workload.readers.question import FORMATS
 
@@ -70,8 +70,9 @@ class NativeFormat:
             fields.whole(tokens, f"chunk_tokens[{index}]", 1)
             for index, tokens in enumerate(fields.items(record.get("chunk_tokens", []), "chunk_tokens", "token counts"))
         )
+        now_tokens = list(chunk_tokens)  # of each chunk, edit after edit
         turns = tuple(
-            _turn(turn, f"turns[{index}]", len(chunk_tokens))
+            _turn(turn, f"turns[{index}]", now_tokens)
             for index, turn in enumerate(fields.items(record["turns"], "turns", "turns"))
         )
         if not turns:
@@ -83,6 +84,8 @@ class NativeFormat:
         if chunk_tokens and layout is None:
             raise ValueError(f"layout: a session with document chunks wants one of {', '.join(LAYOUTS)}")
         document_id, start_s = record.get("document_id"), record.get("start_s")
+        if document_id is not None and any(turn.edits for turn in turns):
+            raise ValueError("edits: want document_id null; simkv does not tell other readers of an edit")
         shared_key, shared_blocks = _shared(record.get("shared_prefix"), turns[0], header)
         return Session(
             session_id=fields.name(record["session_id"], "session_id"),
@@ -101,10 +104,10 @@ def _layout(value: object) -> Layout | None:
     return None if value is None else cast("Layout", fields.one_of(value, LAYOUTS, "layout"))
 
 
-def _turn(value: object, at: str, chunks: int) -> Turn:
-    """Return one turn of a session whose document has so many chunks."""
+def _turn(value: object, at: str, now_tokens: list[int]) -> Turn:
+    """Return one turn of a session whose chunks have so many tokens before it; edits change that."""
     turn = fields.mapping(value, at)
-    fields.check_keys(turn, _TURN_KEYS, ("chunks", "block_runs", "words"), at)
+    fields.check_keys(turn, _TURN_KEYS, ("chunks", "block_runs", "words", "edits"), at)
     if "chunks" in turn and "block_runs" in turn:
         raise ValueError(f"{at}: want chunks or block_runs, got both")
     return Turn(
@@ -112,9 +115,10 @@ def _turn(value: object, at: str, chunks: int) -> Turn:
         answer_tokens=fields.whole(turn["answer_tokens"], f"{at}.answer_tokens", 1),
         think_s=fields.seconds(turn["think_s"], f"{at}.think_s"),
         gap_kind=cast("GapKind", fields.one_of(turn["gap_kind"], GAP_KINDS, f"{at}.gap_kind")),
-        chunks=_chunks(turn["chunks"], f"{at}.chunks", chunks) if "chunks" in turn else (),
+        chunks=_chunks(turn["chunks"], f"{at}.chunks", len(now_tokens)) if "chunks" in turn else (),
         block_runs=fields.runs(turn["block_runs"], f"{at}.block_runs") if "block_runs" in turn else (),
         words=fields.words(turn["words"], f"{at}.words") if "words" in turn else (),
+        edits=_edits(turn["edits"], f"{at}.edits", now_tokens) if "edits" in turn else (),
     )
 
 
@@ -135,6 +139,30 @@ def _chunk_words(value: object, chunks: int) -> tuple[tuple[str, ...], ...]:
     if len(found) != chunks:
         raise ValueError(f"chunk_words: want a list of words for each of the {chunks} chunks, got {len(found)} lists")
     return tuple(fields.words(words, f"chunk_words[{index}]") for index, words in enumerate(found))
+
+
+def _edits(value: object, at: str, now_tokens: list[int]) -> tuple[Edit, ...]:
+    """Return the edits of one turn, each of a chunk that there is and edited once; `now_tokens` is as they leave it."""
+    found: list[Edit] = []
+    for index, each in enumerate(fields.items(value, at, "edits")):
+        where = f"{at}[{index}]"
+        edit = fields.mapping(each, where)
+        fields.check_keys(edit, ("chunk",), ("kept_tokens", "tokens"), where)
+        chunk = fields.whole(edit["chunk"], f"{where}.chunk")
+        if chunk >= len(now_tokens):
+            raise ValueError(f"{where}.chunk: chunk {chunk} is edited, but chunk_tokens has {len(now_tokens)} chunks")
+        if any(chunk == before.chunk for before in found):
+            raise ValueError(f"{at}: chunk {chunk} is edited twice")
+        tokens = fields.whole(edit.get("tokens", now_tokens[chunk]), f"{where}.tokens", 1)
+        kept_tokens = fields.whole(edit.get("kept_tokens", 0), f"{where}.kept_tokens")
+        if kept_tokens > min(tokens, now_tokens[chunk]):
+            most = f"want at most {min(tokens, now_tokens[chunk])}, the shorter of the chunk before and after"
+            raise ValueError(f"{where}.kept_tokens: {most}, got {kept_tokens}")
+        if kept_tokens == tokens == now_tokens[chunk]:
+            raise ValueError(f"{where}: keeps all {tokens} tokens, so it edits nothing")
+        now_tokens[chunk] = tokens
+        found.append(Edit(chunk, kept_tokens, tokens))
+    return tuple(found)
 
 
 def _shared(value: object, first: Turn, header: TraceHeader) -> tuple[str, int]:
@@ -203,6 +231,8 @@ def _turn_record(turn: Turn) -> dict[str, object]:
         record["chunks"] = turn.chunks
     if turn.block_runs:
         record["block_runs"] = turn.block_runs
+    if turn.edits:
+        record["edits"] = [edit._asdict() for edit in turn.edits]
     record |= {
         "new_tokens": turn.new_tokens,
         "answer_tokens": turn.answer_tokens,
