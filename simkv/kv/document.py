@@ -27,18 +27,22 @@ class Base(NamedTuple):
     tokens: int
 
 
-class Piece(NamedTuple):
-    """Blocks of one chunk that came into being together.
+class Part(NamedTuple):
+    """A piece of a prompt that other prompts may share.
 
     Attributes
     ----------
-    run : the blocks.
-    tokens : [tokens] in them; all but the last block are full.
-    base : of the first block; None where nothing of it is old.
+    run : its blocks.
+    tokens : [tokens] in it.
+    item : what predictors and prefetch policies call it.
+    fresh : its content comes into being with this turn: nobody can have it yet.
+    base : the older block, and [tokens] of it, that its first block begins with; None where all of it is new.
     """
 
     run: Run
     tokens: int
+    item: int | Run
+    fresh: bool = False
     base: Base | None = None
 
 
@@ -47,11 +51,11 @@ class Version(NamedTuple):
 
     Attributes
     ----------
-    chunks : the pieces of each chunk, in order.
+    chunks : the parts of each chunk, in order.
     end : the first block id that no version so far has used: what comes later is not there yet (semantics B1).
     """
 
-    chunks: tuple[tuple[Piece, ...], ...]
+    chunks: tuple[tuple[Part, ...], ...]
     end: int
 
 
@@ -69,7 +73,7 @@ def versions(session: Session, first_block: int, block_tokens: int) -> list[Vers
     >>> from simkv.request import Turn
     >>> turns = (Turn(1, 1, chunks=(1,)), Turn(1, 1, chunks=(1,), edits=(Edit(0, 20, 32),)))
     >>> before, _, edited = versions(Session("s", turns, "document_first", chunk_tokens=(32, 8)), 100, 16)
-    >>> [piece.run for piece in edited.chunks[0]], edited.chunks[0][1].base
+    >>> [part.run for part in edited.chunks[0]], edited.chunks[0][1].base
     ([Run(start=100, count=1), Run(start=103, count=1)], Base(block=101, tokens=4))
     >>> before.chunks[1][0].run, edited.chunks[1][0].run
     (Run(start=102, count=1), Run(start=104, count=1))
@@ -90,41 +94,42 @@ class _Maker:
 
     def first(self, chunk_tokens: Sequence[int]) -> Version:
         """Return the document as it is before any edit."""
-        chunks = tuple((self._piece(tokens),) for tokens in chunk_tokens)
+        chunks = tuple((self._part(chunk, tokens),) for chunk, tokens in enumerate(chunk_tokens))
         return Version(chunks, self._next)
 
     def after(self, version: Version, edits: Sequence[Edit], chained: bool) -> Version:
         """Return the document after the edits of one turn."""
         by_chunk = {edit.chunk: edit for edit in edits}
         first = min(by_chunk)
-        chunks: list[tuple[Piece, ...]] = []
-        for index, pieces in enumerate(version.chunks):
+        chunks: list[tuple[Part, ...]] = []
+        for index, parts in enumerate(version.chunks):
             edit = by_chunk.get(index)
             if chained and index > first:  # all of it is new, whether it was edited itself or stands behind
-                chunks.append((self._piece(edit.tokens if edit else sum(piece.tokens for piece in pieces)),))
+                chunks.append((self._part(index, edit.tokens if edit else sum(part.tokens for part in parts)),))
             else:
-                chunks.append(self._edited(pieces, edit) if edit else pieces)
+                chunks.append(self._edited(parts, edit) if edit else parts)
         return Version(tuple(chunks), self._next)
 
-    def _edited(self, pieces: tuple[Piece, ...], edit: Edit) -> tuple[Piece, ...]:
-        """Return the full blocks of the chunk in front of an edit, and one new piece for what is left."""
+    def _edited(self, parts: tuple[Part, ...], edit: Edit) -> tuple[Part, ...]:
+        """Return the full blocks of the chunk in front of an edit, and one new part for what is left."""
         room = whole = edit.kept_tokens // self._block_tokens
         kept, base = [], None
-        for piece in pieces:
-            if piece.run.count <= room:
-                kept.append(piece)
+        for part in parts:
+            if part.run.count <= room:
+                kept.append(part)
             else:
                 if room:
-                    kept.append(Piece(Run(piece.run.start, room), room * self._block_tokens, piece.base))
-                base = Base(piece.run.start + room, edit.kept_tokens - whole * self._block_tokens)
+                    front = Run(part.run.start, room)
+                    kept.append(part._replace(run=front, tokens=room * self._block_tokens))
+                base = Base(part.run.start + room, edit.kept_tokens - whole * self._block_tokens)
                 break
-            room -= piece.run.count
+            room -= part.run.count
         left_tokens = edit.tokens - whole * self._block_tokens
         if left_tokens:
-            kept.append(self._piece(left_tokens, base if base and base.tokens else None))
+            kept.append(self._part(edit.chunk, left_tokens, base if base and base.tokens else None))
         return tuple(kept)
 
-    def _piece(self, tokens: int, base: Base | None = None) -> Piece:
+    def _part(self, chunk: int, tokens: int, base: Base | None = None) -> Part:
         run = Run(self._next, -(-tokens // self._block_tokens))
         self._next = run.end
-        return Piece(run, tokens, base)
+        return Part(run, tokens, chunk, base=base)

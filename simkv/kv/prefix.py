@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
-from typing import NamedTuple
 
 from simkv.errors import InputError
 from simkv.kv.block import Run, joined, overlap
-from simkv.kv.document import Base, Version, versions
+from simkv.kv.document import Part as Part  # noqa: PLC0414 - whoever works on prompts finds it here
+from simkv.kv.document import Version, versions
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
 from simkv.request import Session, TraceHeader, Turn
 
@@ -22,25 +22,6 @@ VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blo
 MOST_VERSIONS = REGION_BLOCKS // VERSION_BLOCKS  # of one dialogue: for each chunk last loaded, and each edit
 OPEN_LOOP = -1  # key of the one sequence that all requests without session identity make
 OWN_IDS = 1 << 60  # own blocks have ids from here on
-
-
-class Part(NamedTuple):
-    """A piece of a prompt that other prompts may share.
-
-    Attributes
-    ----------
-    run : its blocks.
-    tokens : [tokens] in it.
-    item : what predictors and prefetch policies call it.
-    fresh : its content comes into being with this turn: nobody can have it yet.
-    base : the older block, and [tokens] of it, that its first block begins with; None where all of it is new.
-    """
-
-    run: Run
-    tokens: int
-    item: int | Run
-    fresh: bool = False
-    base: Base | None = None
 
 
 @dataclass(slots=True)
@@ -254,8 +235,6 @@ class Conversation:
         self.chunks = len(session.chunk_tokens)
         self._versions = self._place_chunks() if self.chunks else []
         self._version = 0  # which of them is in force
-        self._made_of: Version | None = None  # the version whose parts were asked for last,
-        self._made: list[tuple[Part, ...]] = []  # and its parts by chunk
 
     @property
     def chunk_parts(self) -> tuple[Part, ...]:
@@ -338,13 +317,7 @@ class Conversation:
         return versions(session, content.region(("document", document, copy)), content.block_tokens)
 
     def _parts(self, version: Version, chunks: Iterable[int]) -> tuple[Part, ...]:
-        if version is not self._made_of:
-            self._made_of = version
-            self._made = [
-                tuple(Part(piece.run, piece.tokens, chunk, base=piece.base) for piece in pieces)
-                for chunk, pieces in enumerate(version.chunks)
-            ]
-        return tuple(chain.from_iterable(self._made[chunk] for chunk in chunks))
+        return tuple(chain.from_iterable(version.chunks[chunk] for chunk in chunks))
 
     def _chain_in(self, version: Version, chunk: int) -> tuple[Part, ...]:
         return self._parts(version, range(chunk + 1) if self.is_chained else (chunk,))
