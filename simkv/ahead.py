@@ -66,9 +66,9 @@ class Ahead:
         """Whether it wants to hear of every query, also of those that lack nothing."""
         return self.pusher.mind is not None or self._computes
 
-    def link_view(self, receiver: Receiver) -> LinkView:
-        """Return what it believes of the link to a receiver."""
-        return self._sense_of[receiver].view()
+    def link_view(self, query: Query) -> LinkView:
+        """Return what it believes of the link to the receiver that a query came from."""
+        return self._sense_of[query.receiver].view(query.conversation.key)
 
     def compute_s(self, chain: tuple[Part, ...]) -> float:
         """Return [s] how long it would compute what it lacks of a chain, by the prompts that it computed so far."""
@@ -116,13 +116,13 @@ class Ahead:
     def began(self, job: Job) -> None:
         """A speculative job began."""
         self.pusher.began(job)
-        self._sense_of[job.receiver].backlog_bytes += job.payload_bytes
+        self._sense_of[job.receiver].expects(job.conversation.key, job.payload_bytes)
         self._computes = self._computes or job.kind == "compute"
 
     def is_over(self, job: Job) -> None:
         """A speculative job arrived, was promoted or was cancelled."""
         if self.pusher.is_over(job):
-            self._sense_of[job.receiver].backlog_bytes -= job.payload_bytes
+            self._sense_of[job.receiver].expects(job.conversation.key, -job.payload_bytes)
 
     # -- what it does ------------------------------------------------------------------------------
 

@@ -18,10 +18,10 @@ from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.errors import InputError
-from simkv.jobs import Receiver
+from simkv.jobs import Query, Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Content, Part
+from simkv.kv.prefix import Content, Part, tokens_in
 from simkv.ledger import Ledger
 from simkv.mind import Mind, Surroundings
 from simkv.network.capacity import Capacity, Constant, Replayed
@@ -278,7 +278,8 @@ class _Maker:
 
         def make(receiver: Receiver, ask: Callable[..., None]) -> Puller:
             sense = self._sense(link, sees_all=False)
-            return Puller(self._mind(lambda _: sense.view(), lambda _: 0.0), receiver.buffer, sense, ask)
+            mind = self._mind(lambda query: sense.view(query.conversation.key), lambda _: 0.0)
+            return Puller(mind, receiver.buffer, sense, ask)
 
         return make
 
@@ -300,14 +301,16 @@ class _Maker:
         hears = ESTIMATORS.is_oracle(name) or getattr(ESTIMATORS.get(name), "hears_reports", False)
         return LinkSense(link, ESTIMATORS.create(name, params), hears_reports=hears, sees_all=sees_all)
 
-    def _mind(self, link: Callable[[Receiver], LinkView], compute_s: Callable[[tuple[Part, ...]], float]) -> Mind:
+    def _mind(self, link: Callable[[Query], LinkView], compute_s: Callable[[tuple[Part, ...]], float]) -> Mind:
         """Make what remembers, predicts and decides."""
-        policies, env = self.scenario.policies, self._env
+        policies, env, block_tokens = self.scenario.policies, self._env, self._header.block_tokens
+        token_bytes = self.scenario.run.text_bytes_per_token
         around = Surroundings(
             now=lambda: env.now,
             call_at=lambda at_s, action: call_at(env, at_s, Order.DECISION, action),
             link=link,
             compute_s=compute_s,
+            text_bytes=lambda part, run: tokens_in(part, run, block_tokens) * token_bytes,
             block_bytes=self.block_bytes,
             buffer_bytes=lambda receiver: receiver.buffer.capacity_blocks * self.block_bytes,
         )

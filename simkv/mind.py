@@ -30,8 +30,8 @@ from simkv.predictors.question import Item, Predictor
 
 MOST_RECORDED = 64  # speculated items whose fate a policy sees: about one phase of a conversation's behaviour
 
-#: Returns whether all these blocks are held where they would go.
-Holds = Callable[[tuple[Run, ...]], bool]
+#: Returns what of these blocks is not held where they would go.
+Lacks = Callable[[tuple[Run, ...]], list[Run]]
 
 
 class Wish(NamedTuple):
@@ -57,16 +57,18 @@ class Surroundings(NamedTuple):
     ----------
     now : returns [s] the time.
     call_at : calls an action at a time [s].
-    link : returns what is believed of the link to a receiver.
+    link : returns what is believed of the link to the receiver that a query came from.
     compute_s : returns [s] how long the source would compute what it lacks of a chain, as far as known.
+    text_bytes : returns [bytes] of the text of some of a part's blocks.
     block_bytes : [bytes] a block.
     buffer_bytes : [bytes] that a receiver can hold.
     """
 
     now: Callable[[], float]
     call_at: Callable[[float, Callable[[], None]], None]
-    link: Callable[[Receiver], LinkView]
+    link: Callable[[Query], LinkView]
     compute_s: Callable[[tuple[Part, ...]], float]
+    text_bytes: Callable[[Part, Run], int]
     block_bytes: int
     buffer_bytes: Callable[[Receiver], int]
 
@@ -169,27 +171,33 @@ class Mind:
 
     # -- what it decides ---------------------------------------------------------------------------
 
-    def decide(self, conversation: Conversation, moment: Moment, holds: Holds) -> list[Wish]:
+    def decide(self, conversation: Conversation, moment: Moment, lacks: Lacks) -> list[Wish]:
         """Return what is wished for from now on, most urgent first."""
         known = self._known[conversation.key]
         known.decisions += 1
         meaning = _Meaning(known.remembered, known.query.foresight, known.hinted)
         now_s = self._around.now()
         wishes, later_s = [], []
-        known.wished = {}
-        for item, kind, deadline_s, start_s in self._prefetch.decide(self._view(known, meaning, moment, holds)):
+        before, known.wished = known.wished, {}
+        # A policy that is not asked at queries still learns of them: what it wanted before is over
+        answer = self._prefetch.decide(self._view(known, meaning, moment, lacks)) if self._answers(moment) else []
+        for item, kind, deadline_s, start_s in answer:
             chain = meaning.parts_of(item)
             if not chain:
                 continue
             wishes.append(Wish(chain, kind, deadline_s, start_s <= now_s))
             if start_s > now_s:
                 later_s.append(start_s)
-            else:
+            elif item in before or lacks(spans(chain)):  # what is there anyway is nothing that was speculated
                 known.wished[item] = spans(chain)
+        known.wished |= {item: blocks for item, blocks in before.items() if not lacks(blocks)}  # come meanwhile
         if later_s:
             number = known.decisions
             self._around.call_at(min(later_s), lambda: self._ring(conversation, number))
         return wishes
+
+    def _answers(self, moment: Moment) -> bool:
+        return moment == "timer" or self.wants(moment)
 
     def _settle(self, wished: Mapping[Item, tuple[Run, ...]], query: Query) -> None:
         """Note which wishes the next query came to ask for, and which of these were not there in time."""
@@ -205,7 +213,7 @@ class Mind:
         if known is not None and known.decisions == number:
             self.on_timer(conversation)
 
-    def _view(self, known: _Known, meaning: _Meaning, moment: Moment, holds: Holds) -> PrefetchView:
+    def _view(self, known: _Known, meaning: _Meaning, moment: Moment, lacks: Lacks) -> PrefetchView:
         around, receiver = self._around, known.query.receiver
         history = known.remembered.view(meaning.next_items if self._predictor_sees_future else None)
         return PrefetchView(
@@ -215,15 +223,23 @@ class Mind:
             chunks=history.chunks,
             probabilities=lambda: self._predictor.predict(history),
             hinted=tuple(known.hinted),
-            held=lambda item: holds(spans(meaning.parts_of(item))),
+            held=lambda item: not lacks(spans(meaning.parts_of(item))),
             item_bytes=lambda item: meaning.parts_of(item)[-1].run.count * around.block_bytes,
             compute_s=lambda item: around.compute_s(meaning.parts_of(item)),
             until_next=lambda: self._until_next(known),
-            link=around.link(receiver),
+            link=around.link(known.query),
             buffer_bytes=around.buffer_bytes(receiver),
             record=self._recorded(),
+            lacking_bytes=lambda item, kind: self._lacking_bytes(meaning.parts_of(item), kind, lacks),
             foresight=meaning if self._prefetch_sees_future else None,
         )
+
+    def _lacking_bytes(self, chain: tuple[Part, ...], kind: Kind, lacks: Lacks) -> int:
+        if kind == "kv":
+            return sum(run.count for run in lacks(spans(chain))) * self._around.block_bytes
+        if kind == "text":
+            return sum(self._around.text_bytes(part, run) for part in chain for run in lacks((part.run,)))
+        return 0
 
     def _until_next(self, known: _Known) -> Gap | None:
         return None

@@ -69,7 +69,7 @@ class Puller:
 
     def _decide(self, conversation: Conversation, moment: Moment) -> None:
         key = conversation.key
-        wishes = self._mind.decide(conversation, moment, lambda blocks: all(map(self._buffer.resident, blocks)))
+        wishes = self._mind.decide(conversation, moment, self._lacking)
         if not wishes and key not in self._asked_bytes:  # else nothing wished for stops what was
             return
         held = self._held(wishes)
@@ -78,10 +78,12 @@ class Puller:
         self._ask(self._mind.last_query(conversation), wishes, held)
 
     def _expect(self, key: int, count_bytes: int | None) -> None:
-        self._sense.backlog_bytes -= self._asked_bytes.pop(key, 0)
+        self._sense.expects(key, (count_bytes or 0) - self._asked_bytes.pop(key, 0))
         if count_bytes is not None:
             self._asked_bytes[key] = count_bytes
-            self._sense.backlog_bytes += count_bytes
+
+    def _lacking(self, blocks: tuple[Run, ...]) -> list[Run]:
+        return [gap for run in blocks for gap in self._buffer.not_resident(run)]
 
     def _held(self, wishes: list[Wish]) -> RunSet:
         held = RunSet()

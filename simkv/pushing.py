@@ -98,7 +98,9 @@ class Pusher:
         """Let the mind decide again; `query` is the conversation's last."""
         assert self.mind is not None
         held = self._held.setdefault(query.receiver, RunSet())
-        wishes = self.mind.decide(query.conversation, moment, lambda blocks: all(map(held.covers, blocks)))
+        wishes = self.mind.decide(
+            query.conversation, moment, lambda blocks: [gap for run in blocks for gap in held.gaps(run)]
+        )
         return self.plan(query, wishes, held, outstanding)
 
     def plan(

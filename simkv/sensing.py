@@ -24,11 +24,12 @@ class LinkSense:
 
     Attributes
     ----------
-    backlog_bytes : [bytes] of speculation asked for and not arrived; kept by the owner.
+    backlog_bytes : [bytes] of speculation asked for and not arrived, all conversations together.
     """
 
     def __init__(self, link: Link, estimator: Estimator, *, hears_reports: bool, sees_all: bool) -> None:
         self.backlog_bytes = 0
+        self._asked_bytes: dict[int, int] = {}  # the same of each conversation
         self._link = link
         self._estimator = estimator
         self._report = link.capacity.rate_at if hears_reports else None
@@ -49,12 +50,20 @@ class LinkSense:
             bits = max(bits, carried_bits(self._link, flow))
         self._estimator.measured(bits / duration_s, duration_s, now_s)
 
-    def view(self) -> LinkView:
-        """Return what policies may know of it."""
+    def expects(self, conversation: int, change_bytes: int) -> None:
+        """More, or less, speculation of a conversation has been asked for and not arrived."""
+        left_bytes = self._asked_bytes.get(conversation, 0) + change_bytes
+        self.backlog_bytes += change_bytes
+        self._asked_bytes[conversation] = left_bytes
+        if not left_bytes:
+            del self._asked_bytes[conversation]  # memory is for what is under way
+
+    def view(self, conversation: int) -> LinkView:
+        """Return what policies may know of it when they decide for a conversation."""
         return LinkView(
             rate_bps=self._rate_bps,
             demand_ratio=self._demand_ratio,
-            backlog_bytes=lambda: self.backlog_bytes,
+            backlog_bytes=lambda: self.backlog_bytes - self._asked_bytes.get(conversation, 0),
             delay_s=self._link.delay_s,
         )
 

@@ -197,9 +197,15 @@ FLOP_PER_SECOND = Quantity(
     "312 TFLOP/s",
     {"FLOP/s": Fraction(1), "GFLOP/s": _GIGA, "TFLOP/s": _TERA, "PFLOP/s": _PETA},
 )
+SECONDS_PER_BYTE = Quantity(
+    "a price of bytes",
+    "10 s/GB",
+    {"s/GB": 1 / _GIGA, "s/MB": 1 / _MEGA, "s/kB": 1 / _KILO, "s/B": Fraction(1)},
+)
 
 #: Name suffix -> the quantity that the name holds; longer suffixes first.
 BY_SUFFIX: dict[str, Quantity] = {
+    "_s_per_byte": SECONDS_PER_BYTE,
     "_bytes_per_s": BYTES_PER_SECOND,
     "_flop_per_s": FLOP_PER_SECOND,
     "_per_s": EVENTS_PER_SECOND,

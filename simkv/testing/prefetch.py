@@ -91,5 +91,6 @@ def _view(
         link=LinkView(lambda: 1e6, lambda: 0.2, lambda: 0, 0.01),
         buffer_bytes=40_960,
         record=Record(8, 6, 1),
+        lacking_bytes=lambda item, kind: 0 if item in asked or kind == "compute" else 4096,
         foresight=future,
     )

@@ -70,7 +70,7 @@ MUTATIONS = [
     ("transport: warm}\n  up", "transport: wram}\n  up", ":15:81: links.down.transport: want ideal or warm, got 'wram'; did you mean 'warm'?"),
     ("links:\n", "links:\n  loop: {from: phone, to: phone, delay: 1 ms, capacity: 1 Mbit/s, transport: ideal}\n", ":15:27: links.loop.to: a link joins two servers, not one to itself"),
     ("links:\n", "links:\n  again: {from: cloud, to: phone, delay: 1 ms, capacity: 1 Mbit/s, transport: ideal}\n", ":16:3: links: link 'again' already goes from cloud to phone; want one link a direction"),
-    ("prefetch: none", "prefetch: nona", ":18:13: policies.prefetch: unknown prefetch policy 'nona'; did you mean 'none'?; known: none, oracle, sequential, threshold"),
+    ("prefetch: none", "prefetch: nona", ":18:13: policies.prefetch: unknown prefetch policy 'nona'; did you mean 'none'?; known: {prefetches}"),
     ("prefetch: none", "prefetch:", ":18:12: policies.prefetch: want a value, got nothing; leave the key out for its default"),
     ("prefetch: none", "codec: int4", ":18:10: policies.codec: codec 'int4' is not simulated yet; known: identity"),
     ("threshold: 0.9", "threshold: 1.5", ":21:68: arms.sure.policies.prefetch.threshold: prefetch policy 'threshold': threshold must be in [0, 1], got 1.5"),
@@ -91,7 +91,7 @@ MUTATIONS = [
     ("gpu: analytic-a100-sxm", "gpu: analytic", ":9:16: servers.cloud.gpu: GPU profile 'analytic' needs the parameter 'peak'"),
     ("gpu: analytic-a100-sxm", "gpu: 7", ":9:16: servers.cloud.gpu: want the name of a GPU profile, got 7; known: {gpus}"),
     ("{hbm: {size: 1 GiB}}", "{}", ":13:14: servers.phone.buffers: missing key 'hbm': {size: ...}"),
-    ("prefetch: none", "prefetch: {threshold: 0.3}", ":18:13: policies.prefetch: missing key 'name': which prefetch policy; known: none, oracle, sequential, threshold"),
+    ("prefetch: none", "prefetch: {threshold: 0.3}", ":18:13: policies.prefetch: missing key 'name': which prefetch policy; known: {prefetches}"),
     ("prefetch: none", "predictor: {name: no.such.Thing}", ":18:21: policies.predictor.name: cannot import predictor 'no.such.Thing': No module named 'no'"),
     ("prefetch: none", "prefetch: {name: threshold, kind: txt}", ":18:37: policies.prefetch.kind: want one of: kv, text, compute, got 'txt'; did you mean 'text'?"),
     ("{name: none}", "{name: none, servers: {fone: {buffers: {hbm: {size: 1 B}}}}}", ":20:28: arms.none.servers: no server 'fone'; did you mean 'phone'?; servers: cloud, phone"),
@@ -147,11 +147,13 @@ def test_the_valid_one_is_valid(folder: Path) -> None:
 def test_mutated(folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str) -> None:
     """One change in a valid file, one line."""
     from simkv.compute.profile import PROFILES
+    from simkv.policies import PREFETCH
 
     assert old in VALID
     (folder / "bad.yaml").write_text(VALID.replace(old, new, 1))
     expected = message.replace("{folder}", str(folder)).replace("{parent}", str(folder.parent))
-    expected = expected.replace("{gpus}", ", ".join(PROFILES.names()))
+    for name, registry in (("{gpus}", PROFILES), ("{prefetches}", PREFETCH)):
+        expected = expected.replace(name, ", ".join(registry.names()))
     assert refused(folder, capsys) == f"error: {folder}/bad.yaml{expected}\n"
 
 

@@ -1,6 +1,18 @@
 """What is worth moving ahead of time? One policy a file; the question and its form are in `question.py`."""
 
-from simkv.policies.prefetch import none, oracle, sequential, threshold
+from simkv.policies.prefetch import (
+    always_k,
+    cost_benefit,
+    edf,
+    knapsack,
+    load_dependent,
+    none,
+    oracle,
+    price_aware,
+    sequential,
+    spare_bandwidth,
+    threshold,
+)
 from simkv.policies.prefetch.question import (
     AT_QUERIES,
     PREFETCH,
@@ -24,9 +36,16 @@ __all__ = [
     "PrefetchPolicy",
     "PrefetchView",
     "Record",
+    "always_k",
+    "cost_benefit",
+    "edf",
+    "knapsack",
+    "load_dependent",
     "moments_of",
     "none",
     "oracle",
+    "price_aware",
     "sequential",
+    "spare_bandwidth",
     "threshold",
 ]

@@ -18,7 +18,7 @@ class Oracle:
     Attributes
     ----------
     ahead : how many turns it sees.
-    kind : "kv" or "text".
+    kind : "kv", "text" or "compute".
 
     Source: perfect-prediction bound, Vitter and Krishnan, "Optimal prefetching via data compression", JACM 43(5),
     1996; semantics G5 (a reference point, not a bound).

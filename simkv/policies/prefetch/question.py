@@ -66,7 +66,7 @@ class LinkView:
     ----------
     rate_bps : returns [bit/s] what the scenario's estimator makes of what was measured; None before the first transfer.
     demand_ratio : returns the share of that rate that demand took lately (the load rho_0), 0 to 1.
-    backlog_bytes : returns [bytes] of speculation asked for and not arrived, all sessions together.
+    backlog_bytes : returns [bytes] of speculation asked for and not arrived, of all other sessions together.
     delay_s : [s] one way.
     """
 
@@ -107,6 +107,8 @@ class PrefetchView:
     probabilities : returns {item: P(the next query needs it | history)} from the scenario's predictor.
     held : whether the receiver is believed to hold an item (a pushing source has a directory, semantics C2).
     item_bytes : [bytes] of KV that an item would carry.
+    lacking_bytes : [bytes] that would go over the link for an item: of it and of what it needs, as far as the receiver
+        is believed to lack it, as KV or as text; 0 for what is only computed ahead.
     foresight : the future, for oracles; None for everyone else.
     moment : why it is asked.
     hinted : items that the client said it will ask next; empty without a hint since the last query.
@@ -132,6 +134,7 @@ class PrefetchView:
     link: LinkView = UNKNOWN_LINK
     buffer_bytes: int = 0
     record: Record = NO_RECORD
+    lacking_bytes: Callable[[Item, Kind], int] = lambda _item, _kind: 0
 
 
 class PrefetchPolicy(Protocol):

@@ -16,7 +16,7 @@ class Sequential:
     Attributes
     ----------
     ahead : how many chunks ahead.
-    kind : "kv" or "text".
+    kind : "kv", "text" or "compute".
 
     Source: one-block lookahead, Smith, "Sequentiality and prefetching in database systems", ACM TODS 3(3), 1978;
     seed document 0, Phase 2, policy 2.

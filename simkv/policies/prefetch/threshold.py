@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
+from simkv.policies.prefetch.question import PREFETCH, Kind, Moment, Prefetch, PrefetchView
+from simkv.policies.prefetch.worth import likely
 
 
 @PREFETCH.register("threshold")
@@ -15,7 +17,8 @@ class Threshold:
     Attributes
     ----------
     threshold : probability in [0, 1]; 0 moves all that is possible, 1 nothing.
-    kind : "kv" or "text".
+    kind : "kv", "text" or "compute".
+    at : "query" = as soon as a turn was learned of; "pause" = when its answer has ended.
 
     Source: seed document 0, "Prefetch Policy"; Jiang and Kleinrock, "An adaptive network prefetch scheme", IEEE
     JSAC 16(3), 1998.
@@ -23,6 +26,12 @@ class Threshold:
 
     threshold: float = 0.5
     kind: Kind = "kv"
+    at: Literal["query", "pause"] = "query"
+
+    @property
+    def moments(self) -> frozenset[Moment]:
+        """When it is asked."""
+        return frozenset({self.at})
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -30,5 +39,4 @@ class Threshold:
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return the items above the threshold; ties in probability go by item."""
-        likely = [(-p, item) for item, p in view.probabilities().items() if p > self.threshold]
-        return [Prefetch(item, self.kind) for _, item in sorted(likely)]
+        return [Prefetch(item, self.kind) for _, item in likely(view, self.threshold)]

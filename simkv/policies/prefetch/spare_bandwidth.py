@@ -1,0 +1,53 @@
+"""Only what the link can carry besides all else until the next query."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
+from simkv.policies.prefetch.worth import gap_of, likely, spare_bps, transfer_s, work_s
+
+
+@PREFETCH.register("spare-bandwidth")
+@dataclass
+class SpareBandwidth:
+    """Move the most probable items, as many as (1 - rho_0) B times the expected time carries, less the backlog.
+
+    What does not fit is passed over for what does. Before a rate is known nothing is known to be spare, and nothing
+    moves.
+
+    Attributes
+    ----------
+    threshold : least probability of an item, itself too little.
+    think_s : [s] mean time to the next query while no timing predictor tells.
+    kind : "kv", "text" or "compute".
+
+    Source: PBKV, arXiv:2605.06472 (conservative prefetching into spare bandwidth = bandwidth x duration of the step);
+    Venkataramani, Kokku, Dahlin, "TCP Nice: a mechanism for background transfers", OSDI'02.
+    """
+
+    threshold: float = 0.0
+    think_s: float = 10.0
+    kind: Kind = "kv"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        if not 0 < self.think_s < math.inf:
+            raise ValueError(f"think_s must be above 0, got {self.think_s}")
+
+    def decide(self, view: PrefetchView) -> list[Prefetch]:
+        """Return what fits, most probable first."""
+        spare, chosen = spare_bps(view), []
+        if spare is None:
+            return []
+        left_s = gap_of(view, self.think_s).mean_s
+        if self.kind != "compute":
+            left_s -= transfer_s(view.link.backlog_bytes(), spare)
+        for _, item in likely(view, self.threshold):
+            takes_s = work_s(view, item, self.kind, spare)
+            if takes_s <= left_s:
+                chosen.append(Prefetch(item, self.kind))
+                left_s -= takes_s
+        return chosen
