@@ -18,6 +18,7 @@ from simkv.network.link import Link
 from simkv.policies.prefetch.question import LinkView, Moment
 from simkv.predictors.question import Item
 from simkv.pushing import Push, Pusher
+from simkv.request import GapKind
 from simkv.sensing import LinkSense
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Ahead:
 
     def listens(self, moment: Moment) -> bool:
         """Whether it wants to hear of such moments from its receivers."""
-        return self.pusher.mind is not None and self.pusher.mind.wants(moment)
+        return self.pusher.mind is not None and self.pusher.mind.listens(moment)
 
     @property
     def learns(self) -> bool:
@@ -87,9 +88,10 @@ class Ahead:
         if self.pusher.mind is not None:
             self._carry_out(query, *self.pusher.consider(query, self._source.outstanding(query.receiver)))
 
-    def paused(self, conversation: Conversation) -> None:
-        """An answer has ended."""
-        if self.pusher.mind is not None and self.pusher.mind.paused(conversation):
+    def paused(self, conversation: Conversation, kind: GapKind) -> None:
+        """An answer has ended, and a gap of this kind begins."""
+        mind = self.pusher.mind
+        if mind is not None and mind.paused(conversation, kind) and mind.wants("pause"):
             self._decide(conversation, "pause")
 
     def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:

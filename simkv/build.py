@@ -18,6 +18,7 @@ from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.errors import InputError
+from simkv.gaps import Rhythm
 from simkv.jobs import Query, Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
@@ -33,6 +34,7 @@ from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH
 from simkv.policies.eviction.question import Foreseeing
 from simkv.policies.prefetch import LinkView
 from simkv.predictors import PREDICTORS
+from simkv.predictors.timing import TIMING
 from simkv.pulling import Puller
 from simkv.recorder import Recorder
 from simkv.request import Session, TraceHeader
@@ -318,6 +320,7 @@ class _Maker:
             PREFETCH.create(*policies.prefetch),
             PREDICTORS.create(*policies.predictor),
             around,
+            Rhythm(TIMING.create(*policies.timing), sees_future=TIMING.is_oracle(policies.timing.name)),
             prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
             predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
         )

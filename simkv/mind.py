@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from simkv.gaps import Pulse, Rhythm
 from simkv.history import Remembered
 from simkv.jobs import Query, Receiver
 from simkv.kv.block import Run, joined, overlap
-from simkv.kv.prefix import Conversation, Part
+from simkv.kv.prefix import OPEN_LOOP, Conversation, Part
 from simkv.policies.prefetch.question import (
     Foresight,
     Kind,
@@ -27,6 +28,7 @@ from simkv.policies.prefetch.question import (
 )
 from simkv.predictors.gap import Gap
 from simkv.predictors.question import Item, Predictor
+from simkv.request import GapKind
 
 MOST_RECORDED = 64  # speculated items whose fate a policy sees: about one phase of a conversation's behaviour
 
@@ -80,7 +82,7 @@ class _Known:
     Attributes
     ----------
     query : the last one.
-    asked_s, paused_s : [s] when it came, and when its answer ended; None while it has not.
+    pulse : when it asked and paused.
     hinted : what the client said it would ask next.
     wished : the items of the last decision, each with its blocks.
     decisions : so far; tells a timer that it is stale.
@@ -88,8 +90,7 @@ class _Known:
 
     remembered: Remembered
     query: Query
-    asked_s: float
-    paused_s: float | None = None
+    pulse: Pulse
     hinted: Mapping[Item, tuple[Part, ...]] = field(default_factory=dict)
     wished: dict[Item, tuple[Run, ...]] = field(default_factory=dict)
     decisions: int = 0
@@ -101,6 +102,7 @@ class Mind:
     Parameters
     ----------
     prefetch, predictor : the policies.
+    rhythm : knows when queries come.
     prefetch_sees_future, predictor_sees_future : whether they are registered as oracles.
 
     Attributes
@@ -113,6 +115,7 @@ class Mind:
         prefetch: PrefetchPolicy,
         predictor: Predictor,
         around: Surroundings,
+        rhythm: Rhythm,
         *,
         prefetch_sees_future: bool,
         predictor_sees_future: bool,
@@ -121,6 +124,8 @@ class Mind:
         self._prefetch = prefetch
         self._predictor = predictor
         self._around = around
+        self._rhythm = rhythm
+        self._is_timed = False  # whether the policy ever asked when the next query will come
         self._prefetch_sees_future = prefetch_sees_future
         self._predictor_sees_future = predictor_sees_future
         self._moments = moments_of(prefetch)
@@ -131,6 +136,10 @@ class Mind:
         """Whether its policy is asked at such moments."""
         return moment in self._moments
 
+    def listens(self, moment: Moment) -> bool:
+        """Whether it wants to hear of such moments: where answers end, gaps begin, which are learned for who asks."""
+        return moment in self._moments or (moment == "pause" and self._is_timed)
+
     # -- what it is told ---------------------------------------------------------------------------
 
     def learn(self, query: Query) -> None:
@@ -138,20 +147,21 @@ class Mind:
         key, now_s = query.conversation.key, self._around.now()
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _Known(Remembered(query.conversation), query, now_s)
+            known = self._known[key] = _Known(Remembered(query.conversation), query, Pulse(now_s))
         else:
             self._settle(known.wished, query)
-            known.query, known.asked_s, known.paused_s = query, now_s, None
+            self._rhythm.asked(key, known.pulse, _last(known.remembered), now_s)
+            known.query = query
         known.hinted, known.wished = {}, {}
         outcome = known.remembered.learn(query.prompt)
         if outcome is not None:
             self._predictor.observe(outcome)
 
-    def paused(self, conversation: Conversation) -> bool:
-        """The answer has ended; return whether the conversation is known here."""
+    def paused(self, conversation: Conversation, kind: GapKind) -> bool:
+        """The answer has ended, a gap begins; return whether the conversation is known here."""
         known = self._known.get(conversation.key)
         if known is not None:
-            known.paused_s = self._around.now()
+            self._rhythm.paused(known.pulse, kind, self._around.now())
         return known is not None
 
     def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> bool:
@@ -242,7 +252,12 @@ class Mind:
         return 0
 
     def _until_next(self, known: _Known) -> Gap | None:
-        return None
+        self._is_timed = True
+        key, query = known.query.conversation.key, known.query
+        if key == OPEN_LOOP:
+            return None  # nobody comes back
+        last = _last(known.remembered)
+        return self._rhythm.until_next(key, known.pulse, last, self._around.now(), query.foresight.next_gap_s)
 
     def _recorded(self) -> Record:
         return Record(len(self._record), sum(used for used, _ in self._record), sum(late for _, late in self._record))
@@ -275,6 +290,10 @@ class _Meaning:
     def parts_of(self, item: Item) -> tuple[Part, ...]:
         """Return all that an item needs to be usable, itself last."""
         return self._future.get(item) or self._hinted.get(item) or self._remembered.parts_of(item)
+
+
+def _last(remembered: Remembered) -> int | None:
+    return remembered.moves[-1] if remembered.moves else None
 
 
 def spans(chain: tuple[Part, ...]) -> tuple[Run, ...]:

@@ -16,6 +16,7 @@ from simkv.kv.runmap import RunSet
 from simkv.mind import Mind, Wish, spans
 from simkv.policies.prefetch.question import Moment
 from simkv.predictors.question import Item
+from simkv.request import GapKind
 from simkv.sensing import LinkSense
 
 
@@ -43,9 +44,9 @@ class Puller:
         self._mind.learn(query)
         self._decide(query.conversation, "query")
 
-    def paused(self, conversation: Conversation) -> None:
-        """An answer has ended."""
-        if self._mind.paused(conversation) and self._mind.wants("pause"):
+    def paused(self, conversation: Conversation, kind: GapKind) -> None:
+        """An answer has ended, and a gap of this kind begins."""
+        if self._mind.paused(conversation, kind) and self._mind.wants("pause"):
             self._decide(conversation, "pause")
 
     def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:

@@ -137,7 +137,7 @@ class Server:
             self.buffer.release(run)
         if self._upstream is not None:
             self._upstream.write_through([run for _, run in claim.recomputed], self.buffer.block_bytes)
-            self._upstream.has_answered(claim.conversation)
+            self._upstream.has_answered(claim.conversation, claim.prompt.stopped_by)
         self._admit()
 
     def hinted(self, conversation: Conversation, items: Mapping[int | Run, tuple[Part, ...]]) -> None:

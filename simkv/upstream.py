@@ -20,6 +20,7 @@ from simkv.mind import Wish
 from simkv.network.link import Link, Traffic
 from simkv.predictors.question import Item
 from simkv.pulling import Puller
+from simkv.request import GapKind
 from simkv.sending import Source
 
 
@@ -84,12 +85,12 @@ class Upstream:
         if (ahead := self._source.ahead) is not None:
             self._tell(Traffic.SPECULATIVE, lambda: ahead.has_ended(conversation))
 
-    def has_answered(self, conversation: Conversation) -> None:
-        """Say that an answer has ended."""
+    def has_answered(self, conversation: Conversation, kind: GapKind) -> None:
+        """Say that an answer has ended, and why: who makes the gap that follows."""
         if self._puller is not None:
-            self._puller.paused(conversation)
+            self._puller.paused(conversation, kind)
         if (ahead := self._source.ahead) is not None and ahead.listens("pause"):
-            self._tell(Traffic.SPECULATIVE, lambda: ahead.paused(conversation))
+            self._tell(Traffic.SPECULATIVE, lambda: ahead.paused(conversation, kind))
 
     def hint(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:
         """Hand on what a client says it will ask."""

@@ -16,7 +16,7 @@ from simkv.kv.block import Run, joined, overlap
 from simkv.kv.document import Part as Part  # noqa: PLC0414 - whoever works on prompts finds it here
 from simkv.kv.document import Version, versions
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
-from simkv.request import Session, TraceHeader, Turn
+from simkv.request import GapKind, Session, TraceHeader, Turn
 
 VERSION_BLOCKS = 1 << 20  # ids one version of a dialogue may use: a million blocks
 MOST_VERSIONS = REGION_BLOCKS // VERSION_BLOCKS  # of one dialogue: for each chunk last loaded, and each edit
@@ -40,6 +40,7 @@ class Prompt:
     kept_blocks : how many blocks of `own` are full and computed when the answer ends, and stay.
     asked : the items that the query is about.
     words : content words of the question; empty where unknown.
+    stopped_by : who makes the gap after the answer, which its stop reason tells once it has ended.
     """
 
     parts: tuple[Part, ...]
@@ -53,6 +54,7 @@ class Prompt:
     kept_blocks: int
     asked: tuple[int | Run, ...]
     words: tuple[str, ...] = ()
+    stopped_by: GapKind = "none"
 
     def chain(self, index: int) -> tuple[Part, ...]:
         """Return the parts that must be there for a part to be exact, itself last."""
@@ -261,8 +263,11 @@ class Conversation:
             prompt.words = turn.words
             self._dialogue_tokens += turn.new_tokens + turn.answer_tokens
             self._version_tokens = self._dialogue_tokens
-            return prompt
-        return self._block_run_prompt(turn_index)
+        else:
+            prompt = self._block_run_prompt(turn_index)
+        turns = self.session.turns
+        prompt.stopped_by = turns[min(turn_index + 1, len(turns) - 1)].gap_kind  # after the last turn, as before it
+        return prompt
 
     def future_parts(self, turn_index: int) -> dict[int | Run, tuple[Part, ...]]:
         """Return what a later turn will ask for, for oracles: each item with all that it needs, itself last.

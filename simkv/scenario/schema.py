@@ -265,6 +265,7 @@ Prefetch = Annotated[PlugIn, OfKind("prefetch")]
 Predictor = Annotated[PlugIn, OfKind("predictor")]
 Codec = Annotated[PlugIn, OfKind("codec")]
 Initiator = Annotated[PlugIn, OfKind("initiator")]
+Timing = Annotated[PlugIn, OfKind("timing")]
 Estimator = Annotated[PlugIn, OfKind("estimator")]
 
 
@@ -280,6 +281,7 @@ class Policies(Part):
     predictor: Predictor = Field(default="sequential", validate_default=True)
     codec: Codec = Field(default="identity", validate_default=True)
     initiator: Initiator = Field(default="push", validate_default=True)
+    timing: Timing = Field(default="semi-markov", validate_default=True)
     estimator: Estimator = Field(default="ewma", validate_default=True)
 
 
@@ -295,6 +297,7 @@ class PolicyChanges(Part):
     predictor: Predictor | None = None
     codec: Codec | None = None
     initiator: Initiator | None = None
+    timing: Timing | None = None
     estimator: Estimator | None = None
 
 

@@ -92,6 +92,7 @@ def test_defaults(tiny: Scenario) -> None:
         "markov",
         "identity",
         "push",
+        "semi-markov",
         "ewma",
     ]
     engine = tiny.servers["cloud"].engine
@@ -306,7 +307,7 @@ def test_an_override_reaches_one_use_of_an_alias(folder: Path) -> None:
         ("arms.shure.policies.prefetch", "none", "unknown arm 'shure'; did you mean 'sure'?; known: none, sure, next"),
         ("polices.prefetch", "none", "unknown key 'polices'; did you mean 'policies'?; known: simkv, name, model, seed, replications, workload, servers, links, policies, arms, run, sweep"),
         ("policies.prefetch.depth", "2", "no arm's prefetch takes 'depth'; they are: none, sequential, threshold"),
-        ("policies.prefech.depth", "2", "unknown policy 'prefech'; did you mean 'prefetch'?; known: routing, batching, admission, eviction, acquisition, prefetch, predictor, codec, initiator, estimator"),
+        ("policies.prefech.depth", "2", "unknown policy 'prefech'; did you mean 'prefetch'?; known: routing, batching, admission, eviction, acquisition, prefetch, predictor, codec, initiator, timing, estimator"),
         ("policies.prefetch.threshold", "2", "arms.sure.policies.prefetch.threshold: prefetch policy 'threshold': threshold must be in [0, 1], got 2.0"),
         ("links.up.capacity.mean", "1 Mbit/s", "links.up.capacity is '20 Mbit/s' and has no keys"),
         ("links.up.capacity", "1 MB/s", "links.up.capacity: want a rate such as '100 Mbit/s', got '1 MB/s'"),
