@@ -157,7 +157,8 @@ class Ahead:
             payload_bytes = source.text_bytes(part, blocks)
         elif kind == "kv":
             payload_bytes = source.kv_bytes(query, part, blocks)
-        unit = self._ledger.open(query.conversation.key, count)
+        moved = blocks if kind != "compute" else None
+        unit = self._ledger.open(query.conversation.key, count, moved, query.receiver.fates)
         source.begin(Job(query, [blocks], chain, kind, payload_bytes=payload_bytes, unit=unit, deadline_s=deadline_s))
         if query.conversation.has_ended and query.conversation.key != OPEN_LOOP:  # the source hears of it too late
             self._ledger.decide(unit, "never_used")

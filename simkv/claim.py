@@ -8,6 +8,7 @@ from collections.abc import Callable
 from simkv.kv.block import Run, overlap
 from simkv.kv.prefix import Conversation, Prompt, tokens_in
 from simkv.policies.prefetch.question import Foresight
+from simkv.results import UNIT_COLUMNS
 
 
 class Claim:
@@ -27,7 +28,8 @@ class Claim:
     recomputed : (part index, blocks) that its own prefill makes.
     own_cached_blocks : blocks of earlier dialogue that are resident.
     order : its number among the requests that were given memory here.
-    needed_units, in_time_units, late_units : see `results.REQUEST_COLUMNS`.
+    in_time_units, late_units : see `results.REQUEST_COLUMNS`.
+    misses : why each part is missing that was so at first look and that speculation was not bringing; by its index.
     ready_at_arrival : all movable blocks were resident at first look.
     rejected : it can never fit.
     """
@@ -39,7 +41,7 @@ class Claim:
         "foresight",
         "in_time_units",
         "late_units",
-        "needed_units",
+        "misses",
         "on_ready",
         "order",
         "own_cached_blocks",
@@ -65,16 +67,28 @@ class Claim:
         self.recomputed: list[tuple[int, Run]] = []
         self.own_cached_blocks = 0
         self.order = 0
-        self.needed_units = 0
         self.in_time_units = 0
         self.late_units = 0
+        self.misses: dict[int, str] = {}
         self.ready_at_arrival = False
         self.rejected = False
 
-    def was_late(self, units: int = 1) -> None:
-        """Count speculated units of a part already counted as needed that were still under way."""
-        self.late_units += units
-        self.needed_units = max(self.needed_units, self.in_time_units + self.late_units)
+    def was_late(self, *units: list[Run]) -> None:
+        """Count speculated units that were still under way, by their blocks: what they bring is no other miss."""
+        self.late_units += len(units)
+        for run in (run for runs in units for run in runs):
+            for index, part in enumerate(self.prompt.parts):
+                if overlap(part.run, run):
+                    self.misses.pop(index, None)
+
+    def units(self) -> dict[str, int]:
+        """Return its units by their column in `results.REQUEST_COLUMNS`: what was needed and how each was found."""
+        counts = dict.fromkeys(UNIT_COLUMNS, 0)
+        counts["needed_units"] = self.in_time_units + self.late_units + len(self.misses)
+        counts["in_time_units"], counts["late_units"] = self.in_time_units, self.late_units
+        for cause in self.misses.values():
+            counts[f"{cause}_units"] += 1
+        return counts
 
     @property
     def is_ready(self) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simkv.claim import Claim
+from simkv.fates import Fates
 from simkv.jobs import Job
 from simkv.kv.block import Run, overlap
 from simkv.kv.buffer import KvBuffer, Survey
-from simkv.kv.prefix import Part
 from simkv.ledger import Ledger, Unit
 
 
@@ -21,6 +21,7 @@ class FirstLook:
 
     def __init__(self, buffer: KvBuffer, ledger: Ledger) -> None:
         self._buffer = buffer
+        self.fates = Fates()  # what becomes of blocks that are not here
         self._ledger = ledger
 
     def at(self, claim: Claim) -> list[Survey]:
@@ -30,32 +31,35 @@ class FirstLook:
         missing = sum(look.absent_blocks for look in looks) > prompt.fresh_blocks
         claim.ready_at_arrival = not (missing or any(look.arriving for look in looks))
         if not claim.ready_at_arrival or any(look.is_marked for look in looks):
-            whole = [self._at_part(claim, part) for part in prompt.parts if not part.fresh]  # look at all
+            whole = [self._at_part(claim, index) for index, part in enumerate(prompt.parts) if not part.fresh]
             claim.ready_at_arrival = all(whole)
+        self._ledger.attempts.asked(claim.conversation.key)
         return looks
 
-    def _at_part(self, claim: Claim, part: Part) -> bool:
+    def _at_part(self, claim: Claim, index: int) -> bool:
         """Count one part; return whether all of it is resident."""
-        look = self._buffer.survey(part.run)
+        run = claim.prompt.parts[index].run
+        look = self._buffer.survey(run)
         lacking = look.absent_blocks + sum(run.count for run in look.arriving)
-        units, late_blocks = self._settle_marks(claim, part.run) if look.is_marked else (0, 0)
-        claim.needed_units += units + (lacking > late_blocks)  # what no speculation brings is one object more
+        late_blocks = self._settle_marks(claim, run) if look.is_marked else 0
+        if lacking > late_blocks:  # what no speculation brings is one object more
+            first = min([*look.absent, *look.arriving])
+            claim.misses[index] = self.fates.of(first) or self._ledger.attempts.why(claim.conversation.key)
         return not lacking
 
-    def _settle_marks(self, claim: Claim, run: Run) -> tuple[int, int]:
-        """Decide what speculated units that are asked for have become; return how many, and blocks still to come."""
-        units = late_blocks = 0
+    def _settle_marks(self, claim: Claim, run: Run) -> int:
+        """Decide what speculated units that are asked for have become; return how many blocks are still to come."""
+        late_blocks = 0
         for piece, mark in self._buffer.marks(run):
             is_late = bool(self._buffer.arriving(piece))
             if isinstance(mark, Unit) and mark.is_open:
-                units += 1
                 self._ledger.decide(mark, "used_late" if is_late else "used_in_time")
                 claim.late_units += is_late
                 claim.in_time_units += not is_late
             if isinstance(mark, Unit) and mark.outcome == "used_late":
                 late_blocks += piece.count * is_late
             self._buffer.unmark(piece)
-        return units, late_blocks
+        return late_blocks
 
     def settle_late(self, job: Job, waiting: Iterable[Claim], queue: Iterable[Claim]) -> None:
         """Decide about a push that arrives and was asked for before its source could hear of it: it is late.
@@ -69,5 +73,5 @@ class FirstLook:
         for claim, runs in (*asked, *((claim, claim.prompt.spans) for claim in queue)):
             if any(overlap(run, each) for run in job.runs for each in runs):
                 self._ledger.decide(unit, "used_late")
-                claim.was_late()
+                claim.was_late(job.runs)
                 return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from simkv.compute.gpu import GpuSequence
+from simkv.fates import Fates
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Conversation, Part, Prompt, tokens_in
@@ -24,9 +25,11 @@ class Receiver(Protocol):
     Attributes
     ----------
     buffer : where what is sent goes; its size is known to the source, its content is not.
+    fates : why what is missing there is missing; for the books alone.
     """
 
     buffer: KvBuffer
+    fates: Fates
 
     def announced(self, job: Job) -> None:
         """A push is on its way: make room, or refuse it."""
@@ -77,7 +80,7 @@ class Query:
     ----------
     kv, texts : (part index, blocks) whose KV, and whose text, is to be sent, in prompt order.
     received : how many jobs had arrived at the receiver when it asked.
-    on_late : called once for every speculated unit that the query finds under way.
+    on_late : called with the blocks of every speculated unit that the query finds under way.
     foresight : the future, handed on to oracles alone.
     form : how KV is sent; None = in whole blocks.
     """
@@ -88,7 +91,7 @@ class Query:
     kv: Pieces
     texts: Pieces
     received: int
-    on_late: Callable[[], None]
+    on_late: Callable[[list[Run]], None]
     foresight: Foresight
     form: NewPositions | None = None
 

@@ -7,6 +7,8 @@ its outcome is known and nothing more can be spent, its sums move to that outcom
 from __future__ import annotations
 
 from simkv.errors import InvariantError
+from simkv.fates import BECAUSE, Attempts, Fates
+from simkv.kv.block import Run
 from simkv.network.flow import Flow, Traffic
 from simkv.results import OUTCOMES
 
@@ -18,14 +20,20 @@ class Unit:
     ----------
     session : key of the session that it was speculated for.
     blocks : how many of its blocks have no outcome of their own yet.
+    run : the blocks that it brings to a receiver; None where it brings none.
     outcome : where it ends; None while that is open.
     """
 
-    __slots__ = ("_closed", "_flows", "_gpu_s", "_wire_bytes", "blocks", "outcome", "session", "working")
+    __slots__ = (
+        *("_closed", "_fates", "_flows", "_gpu_s", "_wire_bytes"),
+        *("blocks", "outcome", "run", "session", "working"),
+    )
 
-    def __init__(self, session: int, blocks: int) -> None:
+    def __init__(self, session: int, blocks: int, run: Run | None, fates: Fates | None) -> None:
         self.session = session
         self.blocks = blocks
+        self.run = run
+        self._fates = fates
         self.outcome: str | None = None
         self.working = 0  # activities under way that may still spend
         self._flows: list[Flow] = []
@@ -56,15 +64,19 @@ class Ledger:
         self.wire_bytes = dict.fromkeys(OUTCOMES, 0)
         self.gpu_s = dict.fromkeys(OUTCOMES, 0.0)
         self.pollution_bytes = 0
+        self.attempts = Attempts()
         self._open: dict[int, dict[Unit, None]] = {}  # by session
         self._draining: list[Unit] = []  # decided, but a cancelled flow still sends what is committed
 
-    def open(self, session: int, blocks: int) -> Unit:
-        """Begin a unit."""
+    def open(self, session: int, blocks: int, run: Run | None = None, fates: Fates | None = None) -> Unit:
+        """Begin a unit; `run` are the blocks that it brings, `fates` what is remembered where they go."""
         for draining in [unit for unit in self._draining if not unit._closed]:
             self._close_if_done(draining)
         self._draining = [unit for unit in self._draining if not unit._closed]
-        unit = Unit(session, blocks)
+        unit = Unit(session, blocks, run, fates)
+        self.attempts.speculated(session)
+        if run is not None and fates is not None:
+            fates.note(run, "cancelled")  # what it will be called if it does not come and nothing else is said
         self._open.setdefault(session, {})[unit] = None
         return unit
 
@@ -89,6 +101,11 @@ class Ledger:
         """Say what became of a unit; the first decision stands."""
         if unit.outcome is None:
             unit.outcome = outcome
+            if unit.run is not None and unit._fates is not None:
+                if cause := BECAUSE.get(outcome):
+                    unit._fates.note(unit.run, cause)
+                else:
+                    unit._fates.forget([unit.run])
             self._close_if_done(unit)
 
     def cut(self, unit: Unit, blocks: int, outcome: str) -> None:
@@ -108,7 +125,9 @@ class Ledger:
 
     def end_session(self, session: int) -> None:
         """Nobody will ask any more for what was speculated for a session: it was never used."""
+        self.attempts.has_ended(session)
         for unit in list(self._open.get(session, ())):
+            unit.run = None  # nobody refused it: what is under way is cancelled, what has come may serve others
             self.decide(unit, "never_used")
 
     def settle(self) -> None:

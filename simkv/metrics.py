@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simkv.errors import InvariantError
-from simkv.results import STATUSES, WASTED, RunResult
+from simkv.results import MISS_CAUSES, STATUSES, WASTED, RunResult
 from simkv.units import parse_bytes
 
 Floats = NDArray[np.float64]
@@ -53,6 +53,7 @@ class Observed:
     e2e_s : [s] last token - arrival.
     stall_s : [s] waiting for KV that the GPU did not hide.
     needed, in_time, late : prefetchable units that the query needed, and what speculation brought of them.
+    missed : those not there in time, by cause.
     """
 
     key: Ints
@@ -66,6 +67,7 @@ class Observed:
     needed: Ints
     in_time: Ints
     late: Ints
+    missed: dict[str, Ints]
 
     @classmethod
     def of(cls, result: RunResult) -> Observed:
@@ -95,6 +97,7 @@ class Observed:
             needed=np.asarray(columns["needed_units"], dtype=np.int64),
             in_time=np.asarray(columns["in_time_units"], dtype=np.int64),
             late=np.asarray(columns["late_units"], dtype=np.int64),
+            missed={cause: np.asarray(columns[f"{cause}_units"], dtype=np.int64) for cause in MISS_CAUSES},
         )
         _check(result, observed)
         return observed
@@ -188,6 +191,8 @@ def _prefetching(seen: Observed, result: RunResult) -> Metrics:
         "coverage": _ratio(in_time + late, needed),
         "accuracy": _ratio(used, sum(units.values())),
         "timeliness": _ratio(in_time, in_time + late),
+        "in_time": _ratio(in_time, needed),
+        **{f"missed.{cause}": _ratio(int(units.sum()), needed) for cause, units in seen.missed.items()},
         "wasted_bytes": float(wasted_bytes(result)),
         "wasted_gpu_s": sum(result.speculative_gpu_s[outcome] for outcome in WASTED),
         "extrapolated_time_ratio": result.extrapolated_time_ratio,

@@ -36,6 +36,12 @@ class Request:
     needed_units: int = 0
     in_time_units: int = 0
     late_units: int = 0
+    evicted_units: int = 0
+    wrong_units: int = 0
+    cancelled_units: int = 0
+    refused_units: int = 0
+    uncreated_units: int = 0
+    unpredicted_units: int = 0
 
     def visible(self, home: int | None) -> VisibleRequest:
         """Return all that a policy may see of it."""

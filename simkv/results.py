@@ -10,9 +10,16 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+#: Why a prefetchable unit that a query needed was not wholly resident when it was first asked for: exactly one of
+#: these. Columns of `requests.parquet`, each with the suffix `_units`.
+MISS_CAUSES = ("late", "evicted", "wrong", "cancelled", "refused", "uncreated", "unpredicted")
+
+#: What a request needed and how it was found: needed = in time + one for each cause of a miss.
+UNIT_COLUMNS = ("needed_units", "in_time_units", *(f"{cause}_units" for cause in MISS_CAUSES))
+
 #: Columns of `requests.parquet` and their pandas types. `session` is the draw index (semantics G2).
 #: `needed_units` counts the prefetchable objects that the query needed and that demand reuse had not
-#: already brought; `in_time_units` and `late_units` are those of them that speculation brought.
+#: already brought; `in_time_units` are those that speculation had brought by then, the rest are misses by cause.
 REQUEST_COLUMNS: dict[str, str] = {
     "arm": "category",
     "replication": "int32",
@@ -31,9 +38,7 @@ REQUEST_COLUMNS: dict[str, str] = {
     "status": "category",
     "ready_at_arrival": "bool",
     "stall_s": "float64",
-    "needed_units": "int32",
-    "in_time_units": "int32",
-    "late_units": "int32",
+    **dict.fromkeys(UNIT_COLUMNS, "int32"),
 }
 
 #: Columns of `transfers.parquet`: KV and text; control messages are in the totals alone.

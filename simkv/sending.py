@@ -134,7 +134,7 @@ class Source:
         """Return [bytes] of the text of some blocks of a part."""
         return tokens_in(part, run, self.block_tokens) * self._text_bytes_per_token
 
-    def promote(self, job: Job, on_late: Callable[[], None]) -> None:
+    def promote(self, job: Job, on_late: Callable[[list[Run]], None]) -> None:
         """Somebody waits for a job from now on: it is demand."""
         if job.demand:
             return
@@ -143,7 +143,7 @@ class Source:
             self.ahead.is_over(job)
         if job.unit is not None and job.unit.is_open:
             self._ledger.decide(job.unit, "used_late")
-            on_late()
+            on_late(job.runs)
         self._promote_compute(job)
         link = self._links[job.receiver]
         if job.flow is not None:

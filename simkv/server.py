@@ -21,7 +21,7 @@ from simkv.errors import InvariantError
 from simkv.first_look import FirstLook
 from simkv.jobs import Job, Pieces, Query, Receiver
 from simkv.kv.block import Run, joined, overlap
-from simkv.kv.buffer import KvBuffer, Survey
+from simkv.kv.buffer import KvBuffer, Survey, room_for
 from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own
 from simkv.kv.runmap import RunMap, RunSet
 from simkv.kv_ahead import KvAhead
@@ -72,6 +72,7 @@ class Server:
         self._making: RunMap[Claim] = RunMap()  # blocks that requests compute, until their prompt is complete
         self._held = 0  # requests that were given memory so far
         self._look = FirstLook(self.buffer, ledger)
+        self.fates = self._look.fates
         self._kv = KvAhead(self.buffer, ledger, gave_up=lambda job: self._refuse(job, Traffic.DEMAND))
         self._texts = TextAhead(
             self.buffer,
@@ -95,7 +96,7 @@ class Server:
     def claim(self, claim: Claim) -> None:
         """Take a request in; its `on_ready` is called once all it needs is here, or it is rejected."""
         looks = self._look.at(claim)
-        claim.was_late(self._texts.take_over(claim.prompt))
+        claim.was_late(*self._texts.take_over(claim.prompt))
         if self._queue:
             self._queue.append(claim)
         elif self._hold(claim, looks):
@@ -148,7 +149,8 @@ class Server:
     def session_ended(self, conversation: Conversation) -> None:
         """A conversation is over: its speculation ends, here and at the source."""
         self._texts.end_session(conversation)
-        self._kv.forget(conversation.private_spans())
+        self._kv.forget(spans := conversation.private_spans())
+        self.fates.forget(spans)
         self._ledger.end_session(conversation.key)
         if self._upstream is not None:
             self._upstream.has_ended(conversation)
@@ -238,11 +240,11 @@ class Server:
         """Pin what is resident and reserve what is not, all or nothing; `looks` are the parts' spans as they are."""
         prompt, buffer = claim.prompt, self.buffer
         own = self._survey_own(prompt)
-        short = _room_for([*looks, own]) - buffer.capacity_blocks + buffer.pinned_blocks
+        short = room_for([*looks, own]) - buffer.capacity_blocks + buffer.pinned_blocks
         if short > 0:
             self._make_way(short, [run for look in looks for run in look.arriving])
             looks, own = [buffer.survey(span) for span in prompt.spans], self._survey_own(prompt)
-            if _room_for([*looks, own]) > buffer.capacity_blocks - buffer.pinned_blocks:
+            if room_for([*looks, own]) > buffer.capacity_blocks - buffer.pinned_blocks:
                 return False
         if known := prompt.own_known_tokens // self._block_tokens:
             claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known))
@@ -353,8 +355,10 @@ class Server:
             self._ledger.cut(mark, run.count, "evicted")
         elif takes_room and not is_own(run):
             self._kv.was_displaced(run)
-        if self._upstream is not None and not is_own(run):
-            self._upstream.was_evicted(run, Traffic.SPECULATIVE if takes_room else Traffic.DEMAND)
+        if not is_own(run):
+            self.fates.note(run, "evicted")
+            if self._upstream is not None:
+                self._upstream.was_evicted(run, Traffic.SPECULATIVE if takes_room else Traffic.DEMAND)
 
     def check_at_rest(self) -> None:
         """Raise unless nobody waits and nothing is held: what a server must come to when all has happened.
@@ -370,8 +374,3 @@ class Server:
                 f"server {self.name}: {len(self._queue)} requests wait for memory and {len(self._claims)} for KV;"
                 f" {self.requests} requests and {self.sessions} sessions have not ended"
             )
-
-
-def _room_for(looks: list[Survey]) -> int:
-    """Return how many blocks must be taken or kept from eviction; what is in use already cannot make room."""
-    return sum(look.absent_blocks + look.idle_blocks for look in looks)

@@ -120,9 +120,8 @@ class Serving:
         request.last_token_s = self.env.now
         request.status = "finished"
         request.ready_at_arrival = claim.ready_at_arrival
-        request.needed_units = claim.needed_units
-        request.in_time_units = claim.in_time_units
-        request.late_units = claim.late_units
+        for column, units in claim.units().items():
+            setattr(request, column, units)
 
 
 def _happens(event: Event) -> None:

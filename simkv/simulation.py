@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from simkv.build import World, build
 from simkv.errors import InvariantError
-from simkv.results import GpuTotals, RunResult
+from simkv.results import UNIT_COLUMNS, GpuTotals, RunResult
 from simkv.scenario import Scenario
 
 
@@ -90,6 +90,14 @@ def _check(world: World, result: RunResult) -> None:
         totals.wire_bytes_by_class["speculative"] - totals.speculative_control_bytes for totals in result.links.values()
     )
     world.ledger.check(speculative, sum(gpu.speculative_s for gpu in result.gpus.values()))
+    _check_units(result)
+
+
+def _check_units(result: RunResult) -> None:
+    """Every unit that a request needed was there in time, or was missing for one reason."""
+    for request, (needed, *found) in enumerate(zip(*(result.requests[name] for name in UNIT_COLUMNS), strict=True)):
+        if needed != sum(found):
+            raise InvariantError(f"request {request} needed {needed} units, {sum(found)} were in time or have a cause")
 
 
 def _check_at_rest(world: World, result: RunResult) -> None:

@@ -77,16 +77,17 @@ class TextAhead:
         for _, sequence in self._computing.overlapping(run):
             self._gpu.promote(sequence)
 
-    def take_over(self, prompt: Prompt) -> int:
-        """A request asks for texts that wait: its own prefill makes them; return how many were late."""
+    def take_over(self, prompt: Prompt) -> list[list[Run]]:
+        """A request asks for texts that wait: its own prefill makes them; return the blocks of each that was late."""
         wanted = RunSet()
         for span in prompt.spans if self._waiting else ():
             wanted.add(span)
-        late = 0
+        late = []
         for job in [job for job in self._waiting if any(wanted.overlapping(run) for run in job.runs)]:
             assert job.unit is not None
             is_late = job.unit.is_open and any(self._buffer.not_resident(run) for run in job.runs)
-            late += is_late
+            if is_late:
+                late.append(job.runs)
             self._drop(job, "used_late" if is_late else "never_used")
         return late
 

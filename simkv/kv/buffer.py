@@ -66,6 +66,11 @@ class Survey:
         return sum([run[1] for run in self.absent])
 
 
+def room_for(looks: list[Survey]) -> int:
+    """Return how many blocks must be taken or kept from eviction; what is in use already cannot make room."""
+    return sum(look.absent_blocks + look.idle_blocks for look in looks)
+
+
 class KvBuffer:
     """A bounded store of KV blocks on one tier of one node.
 

@@ -24,6 +24,9 @@ DEFINITIONS = (
     "queries with everything resident at arrival.",
     "coverage: needed units that speculation brought, in time or late; accuracy: speculated units that were used; "
     "timely: in time / (in time + late); stall: mean wait for KV that nothing hid.",
+    "needed units that were not there in time: late: speculated, under way; evicted: brought and gone; wrong: other "
+    "things were speculated for the session; cancelled, refused: speculated and stopped, or found no room; uncreated: "
+    "the first query of a session; unpredicted: nothing was speculated.",
     "demand: wire bytes of demand traffic, over all links; in time to open: speculative wire bytes by how they ended "
     "(unused: never used; open: in flight or unasked at the end); wasted = cancelled + evicted + unused; pollution: "
     "demand refetch of what speculation displaced; GPU s: speculative GPU-seconds.",

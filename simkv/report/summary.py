@@ -24,7 +24,7 @@ from simkv.metrics import (
     wasted_bytes,
 )
 from simkv.report.comparison import ArmInfo
-from simkv.results import OUTCOMES, SCHEMA_VERSION, RunResult
+from simkv.results import MISS_CAUSES, OUTCOMES, SCHEMA_VERSION, RunResult
 from simkv.statistics import Estimate, holm, mean_interval, p_value, paired_difference, ratio_of_means
 
 #: Name of a comparison in the JSON -> metric of `Observed.times` over the paired turns. A bare time is its mean;
@@ -232,6 +232,7 @@ def _arm_json(arm: ArmSummary) -> dict[str, Any]:
         "net_efficiency": arm.net_efficiency,
         "quality_f1": arm.quality_f1,
     }
+    metrics["readiness"] = arm.metrics["readiness"].value
     return {
         "name": arm.info.name,
         "prefetch": arm.info.prefetch,
@@ -243,6 +244,7 @@ def _arm_json(arm: ArmSummary) -> dict[str, Any]:
         "pollution_bytes": arm.pollution_bytes,
         "requests": arm.requests,
         "extrapolated_time_ratio": arm.metrics["extrapolated_time_ratio"].value,
+        "miss_causes": {cause: arm.metrics[f"missed.{cause}"].value for cause in MISS_CAUSES},
     }
 
 

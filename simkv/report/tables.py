@@ -1,6 +1,6 @@
 """The table that `simkv run` prints: plain text, at most 120 columns, no mean without its uncertainty.
 
-Three blocks (time, prefetching, bytes), then the footnotes without which nobody should quote them.
+Four blocks (time, prefetching, misses, bytes), then the footnotes without which nobody should quote them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from simkv.metrics import MB_BYTES
 from simkv.report.footnotes import footnotes, marks
 from simkv.report.layout import UNDEFINED, cut, decimals, fitted, number, numbers, plus_minus, with_interval
-from simkv.results import WASTED
+from simkv.results import MISS_CAUSES, WASTED
 from simkv.statistics import LEVEL
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def to_text(comparison: Comparison) -> str:
         [_heading(comparison)],
         fitted(partial(_time_columns, summary)),
         fitted(partial(_prefetch_columns, summary)),
+        fitted(partial(_miss_columns, summary)),
         fitted(partial(_byte_columns, summary, comparison.replications)),
         footnotes(comparison),
     ]
@@ -123,6 +124,16 @@ def _prefetch_columns(summary: Summary, most: int) -> Columns:
     columns["stall s"] = numbers([arm.metrics["stall_s.mean"].value for arm in arms], most)
     columns["saved s"] = numbers([arm.saved_s.value for arm in arms], most)
     columns["net eff."] = numbers([arm.net_efficiency for arm in arms], most)
+    return columns
+
+
+def _miss_columns(summary: Summary, most: int) -> Columns:
+    """Return how the needed units were found: the shares of a row sum to 1."""
+    shares = {"in time": "in_time"} | {cause: f"missed.{cause}" for cause in MISS_CAUSES}
+    columns = {"share of needed units": _names(summary)}
+    columns |= {
+        head: [number(arm.metrics[name].value, min(3, most)) for arm in summary.arms] for head, name in shares.items()
+    }
     return columns
 
 

@@ -18,7 +18,7 @@ RUN_JSON_KEYS = (
     *("metrics", "ttft_s", "tpot_s", "e2e_s", "mean", "p50", "p90", "p95", "p99", "mean_ci95"),
     *("any_hit_ratio", "any_hit_ratio_all_queries", "complete_hit_ratio", "coverage", "accuracy", "timeliness"),
     *("wasted_bytes", "net_efficiency", "quality_f1", "speculative_bytes", "speculative_gpu_s", "pollution_bytes"),
-    *("requests", "extrapolated_time_ratio"),
+    *("requests", "extrapolated_time_ratio", "readiness", "miss_causes"),
     *("comparisons", "arm", "baseline", "metric", "difference", "difference_ci95", "ratio", "ratio_ci95"),
 )
 

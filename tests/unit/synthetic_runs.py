@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from simkv.report.comparison import ArmInfo, Comparison
-from simkv.results import REQUEST_COLUMNS, TRANSFER_COLUMNS, LinkTotals, RunResult
+from simkv.results import MISS_CAUSES, REQUEST_COLUMNS, TRANSFER_COLUMNS, LinkTotals, RunResult
 from simkv.rng import stream
 
 #: Arm -> (mean TTFT [s], chance that a unit comes in time, prefetch, acquisition, reference).
@@ -74,6 +74,7 @@ def request(session: int, turn: int, ttft_s: float | None = 1.0, **columns: Any)
         "needed_units": 0,
         "in_time_units": 0,
         "late_units": 0,
+        **{f"{cause}_units": 0 for cause in MISS_CAUSES[1:]},
     } | columns
 
 
@@ -96,6 +97,7 @@ def synthetic_run(arm: str, replication: int, seed: int, sessions: int = 20, tur
             hit = own.random() < in_time_chance
             ttft_s = slow * mean_s * (0.3 if hit else 1.1) * own.uniform(0.9, 1.1)
             units = {"needed_units": 2, "in_time_units": 2 if hit else 0, "late_units": int(own.random() < 0.1)}
+            units["unpredicted_units"] = max(0, 2 - units["in_time_units"] - units["late_units"])
             rows.append(request(session, turn, ttft_s, ready_at_arrival=hit, stall_s=0.1 * ttft_s, **units))
     run = run_of(rows, arm, replication, end_s=100.0 * sessions)
     if prefetch != "none":

@@ -20,7 +20,7 @@ from simkv import compare as module
 from simkv.compare import ArmInfo, Comparison, compare, describe
 from simkv.errors import InputError, SimkvError
 from simkv.report import folder as folder_module
-from simkv.results import OUTCOMES, REQUEST_COLUMNS, TRANSFER_COLUMNS, RunResult
+from simkv.results import MISS_CAUSES, OUTCOMES, REQUEST_COLUMNS, TRANSFER_COLUMNS, RunResult
 from tests.unit.synthetic_runs import ARMS, comparison, request, run_of, scenario, synthetic_run
 
 FILES = {"manifest.json", "resolved.yaml", "summary.json", "run.log", "requests.parquet", "transfers.parquet"}
@@ -212,11 +212,12 @@ def test_json_has_the_agreed_keys_in_the_agreed_order() -> None:
     arm = document["arms"][1]
     assert list(arm) == [
         *("name", "prefetch", "eviction", "predictor", "metrics", "speculative_bytes", "speculative_gpu_s"),
-        *("pollution_bytes", "requests", "extrapolated_time_ratio"),
+        *("pollution_bytes", "requests", "extrapolated_time_ratio", "miss_causes"),
     ]
+    assert list(arm["miss_causes"]) == list(MISS_CAUSES)
     assert list(arm["metrics"]) == [
         *("ttft_s", "tpot_s", "e2e_s", "any_hit_ratio", "any_hit_ratio_all_queries", "complete_hit_ratio"),
-        *("coverage", "accuracy", "timeliness", "wasted_bytes", "net_efficiency", "quality_f1"),
+        *("coverage", "accuracy", "timeliness", "wasted_bytes", "net_efficiency", "quality_f1", "readiness"),
     ]
     assert list(arm["metrics"]["ttft_s"]) == ["mean", "p50", "p90", "p95", "p99", "mean_ci95"]
     assert list(arm["speculative_bytes"]) == list(arm["speculative_gpu_s"]) == list(OUTCOMES)
