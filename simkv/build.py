@@ -17,6 +17,7 @@ from simkv.ahead import Ahead
 from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
+from simkv.drawing import draws_of
 from simkv.errors import InputError
 from simkv.gaps import Rhythm
 from simkv.jobs import Query, Receiver
@@ -47,9 +48,10 @@ from simkv.server import Server
 from simkv.serving import Serving
 from simkv.upstream import Upstream
 from simkv.workload import GENERATORS, open_trace, read_series
-from simkv.workload.arrival import ClosedLoop, OpenLoop, recorded, resampled, started
+from simkv.workload.arrival import ClosedLoop, OpenLoop
 from simkv.workload.hints import Hints
 from simkv.workload.readers import Trace
+from simkv.workload.thinking import THINK
 
 DEFAULT_BLEND_SHARE = 0.15  # CacheBlend (Yao et al., EuroSys'25) recomputes about 15 % of the tokens; semantics B3
 
@@ -159,23 +161,13 @@ def _read_capacity(path: Path, _: tuple[int, int], mean_bps: float | None) -> Re
 def _arrivals(
     scenario: Scenario, traffic: Traffic, content: Content, replication: int, seed: int
 ) -> ClosedLoop | OpenLoop:
-    workload, told = scenario.workload, scenario.workload.hints
-    hints = None
+    hints, told = None, scenario.workload.hints
     if told is not None:
         hints = Hints(told.lead_s, told.lead_sigma, told.accuracy, seed=seed, replication=replication)
     if traffic.stream is not None:
         quantum_s = fitting.clock_quantum_s(traffic.header)
         return OpenLoop(traffic.stream.sessions, content, quantum_s, seed, replication)
-    sessions = traffic.sessions()
-    if workload.starts == "recorded":
-        return ClosedLoop(recorded(sessions), content, hints)
-    rate_per_s = workload.session_rate_per_s
-    assert rate_per_s is not None  # the schema wants it with Poisson starts
-    if workload.generator is not None:
-        draws = started(sessions[: workload.sessions], rate_per_s, seed, replication)
-    else:
-        draws = resampled(sessions, workload.sessions or len(sessions), rate_per_s, seed, replication)
-    return ClosedLoop(draws, content, hints)
+    return ClosedLoop(draws_of(scenario, traffic.sessions(), replication, seed), content, hints)
 
 
 def _topology(scenario: Scenario, env: Environment, recorder: Recorder, replication: int, seed: int) -> Topology:
@@ -393,6 +385,8 @@ def _notes(scenario: Scenario, traffic: Traffic, maker: _Maker) -> dict[str, obj
         "quality": "equal by construction (exact prefix reuse, no codec)" if exact else "not modelled",
         "KV": f"{maker.shape.kv_bytes_per_token:,} bytes a token, blocks of {block_tokens} tokens; room for {room}",
     }
+    if scenario.workload.think is not None:
+        facts["think times"] = THINK.create(*scenario.workload.think).words
     counts = traffic.notes()
     if counts:
         told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())

@@ -10,6 +10,7 @@ from simkv.policies import PREFETCH
 from simkv.predictors import PREDICTORS
 from simkv.request import TraceHeader
 from simkv.scenario import Scenario
+from simkv.workload.readers.question import CHUNKS, MISSING, THINK_TIMES
 
 
 def check(scenario: Scenario, header: TraceHeader) -> None:
@@ -25,6 +26,7 @@ def check(scenario: Scenario, header: TraceHeader) -> None:
     InputError : a policy has nothing to work on, or a server could not do what it is asked.
     """
     _check_servers(scenario)
+    check_missing(scenario, header)
     if not header.has_sessions:
         _check_open_loop(scenario)
         clock_quantum_s(header)
@@ -48,6 +50,33 @@ def clock_quantum_s(header: TraceHeader) -> float:
     if isinstance(quantum_s, bool) or not isinstance(quantum_s, int | float) or quantum_s < 0:
         raise InputError(f"timestamp_quantum_s: want seconds, at least 0, got {quantum_s!r}", "provenance of the trace")
     return float(quantum_s)
+
+
+def check_missing(scenario: Scenario, header: TraceHeader) -> None:
+    """Refuse a trace that lacks what the scenario does not bring, and a scenario that brings what the trace has.
+
+    Raises
+    ------
+    InputError : it says which.
+    """
+    missing = header.provenance.get(MISSING, [])
+    known = (THINK_TIMES, CHUNKS)
+    if not isinstance(missing, list) or not all(item in known for item in missing):
+        raise InputError(f"{MISSING}: want a list of {' and '.join(known)}, got {missing!r}", "provenance of the trace")
+    if CHUNKS in missing:
+        raise InputError(
+            "these dialogues have no passages, so nothing says which KV a turn needs: they can be read for lengths and"
+            " words, not played",
+            "workload.trace",
+        )
+    if THINK_TIMES in missing and scenario.workload.think is None:
+        raise InputError(
+            "this trace has no think times; want their source, such as think: claude-code, or think: {name: log-normal,"
+            " median: 30 s, sigma: 1, source: ...}",
+            "workload",
+        )
+    if THINK_TIMES not in missing and scenario.workload.think is not None:
+        raise InputError("this workload has think times of its own; remove think", "workload.think")
 
 
 def _check_servers(scenario: Scenario) -> None:

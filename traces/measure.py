@@ -21,13 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from simkv.workload.readers.text import content_words
+from simkv.workload.readers.text import TOKENS_PER_WORD, content_words
 
 #: Equal chunks that each paragraph is split into: as many as it has questions (median 5), so that, as in the
 #: generated conversations, reader and document advance together.
 CHUNKS = 5
-#: OpenAI's rule of thumb: 100 tokens are about 75 English words.
-TOKENS_PER_WORD = 100 / 75
 #: [Mbit/s] A rate below this is an outage; hardly any sample lies between 0.01 and 0.1.
 OUTAGE_MBPS = 0.1
 #: A tool is a step of the workflow from so many calls on, and one step follows another from so many times on.
@@ -140,7 +138,17 @@ def passages(data: Path) -> dict[str, float]:
             seen.update(named)
             documents.update(named.values())
         distinct.append(len(seen))
+    answers = [
+        len(text.split())
+        for task in _records(data / "mtrag" / "un_reference_tasks_shared.jsonl.xz")
+        for text in (
+            *(said["text"] for said in task["input"] if said["speaker"] == "agent"),
+            *(target["text"] for target in task["targets"]),
+        )
+    ]
     return {
+        "mtrag_answer_tokens_mean": statistics.fmean(answers) * TOKENS_PER_WORD,
+        "mtrag_answers": len(answers),
         "repeat_ratio": sum(passage for passage, _ in again) / len(again),
         "document_ratio": sum(document for _, document in again) / len(again),
         "passages": len(again),

@@ -14,13 +14,14 @@ from itertools import islice
 from statistics import median_low
 
 from simkv import build
+from simkv.drawing import draws_of
 from simkv.kv.block import Run, joined
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Content, Conversation, Part, Prompt, in_parts, tokens_in
 from simkv.policies import EVICTION
-from simkv.request import Session, TraceHeader
+from simkv.request import TraceHeader
 from simkv.scenario import Scenario
-from simkv.workload.arrival import Draw, recorded, resampled, started
+from simkv.workload.arrival import Draw
 
 MOST_SESSIONS, MOST_REQUESTS = 200, 2000
 """How much of the traffic is looked at: enough for medians and loads, little enough for a second or two."""
@@ -109,7 +110,7 @@ def sampled(
         rate_per_s = None
         draws = [Draw(each, each.start_s or 0.0) for each in islice(traffic.stream.sessions(), MOST_REQUESTS)]
     else:
-        draws = _few(_draws(scenario, traffic.sessions()))
+        draws = _few(draws_of(scenario, traffic.sessions(), 0, scenario.seed, MOST_SESSIONS))
     asks, end_s = _played(
         draws, Content(traffic.header), _Player(scenario, traffic.header, block_bytes, unbounded), price
     )
@@ -121,19 +122,6 @@ def sampled(
         turns_per_s=len(asks) / span_s if span_s > 0 else 0.0,
         chunk_tokens=median_low(chunks) if chunks else None,
     )
-
-
-def _draws(scenario: Scenario, sessions: list[Session]) -> list[Draw]:
-    """Return the first replication's sessions as the simulation would draw them."""
-    workload = scenario.workload
-    if workload.starts == "recorded":
-        return recorded(sessions)
-    rate_per_s = workload.session_rate_per_s
-    assert rate_per_s is not None  # the schema wants it with Poisson starts
-    if workload.generator is not None:
-        return started(sessions[: workload.sessions], rate_per_s, scenario.seed, 0)
-    count = min(workload.sessions or len(sessions), MOST_SESSIONS)
-    return resampled(sessions, count, rate_per_s, scenario.seed, 0)
 
 
 def _few(draws: list[Draw]) -> list[Draw]:

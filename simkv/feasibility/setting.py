@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from simkv import build, model
+from simkv import build, fitting, model
 from simkv.compute.profile import PROFILES
 from simkv.compute.steptime import StepTime
 from simkv.feasibility.arithmetic import decode_s, prefill_s, transfer_s
@@ -64,6 +64,7 @@ class Setting:
             if spec.gpu is not None
         }
         traffic = build.read_traffic(scenario, 0, scenario.seed)
+        fitting.check_missing(scenario, traffic.header)
         self.blend_ratio = blend_ratio(scenario, traffic.header)
         block_bytes = self.shape.kv_bytes(traffic.header.block_tokens)
         #: Turns in the buffers of the scenario; and, without their times, in buffers that never evict.

@@ -39,6 +39,7 @@ REGISTRIES: dict[str, str] = {
     "generator": "simkv.workload.generators:GENERATORS",
     "series-generator": "simkv.workload.generators:SERIES_GENERATORS",
     "trace-format": "simkv.workload.readers:FORMATS",
+    "think": "simkv.workload.thinking:THINK",
 }
 
 _WANTED: dict[object, str] = {

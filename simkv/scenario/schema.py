@@ -112,6 +112,7 @@ class Workload(Part):
     max_input_tokens : [tokens] a session is cut before its first request with more input.
     composition : how independent chunks are reused; None where the layout leaves no choice.
     limit : requests read from the trace; None = all.
+    think : where think times come from that the trace lacks (semantics H4); None = it has its own.
     hints : what clients say ahead of time; None = nothing.
     """
 
@@ -124,6 +125,7 @@ class Workload(Part):
     max_input_tokens: Count | None = None
     composition: Annotated[PlugIn, OfKind("composition")] | None = None
     limit: Count | None = None
+    think: Annotated[PlugIn, OfKind("think")] | None = None
     hints: Hints | None = None
     _trace_text: str | None = PrivateAttr(default=None)
 

@@ -84,7 +84,7 @@ MUTATIONS = [
     ("trace: trace.jsonl", "trace: 7", ":6:10: workload.trace: want the path of a file, got 7"),
     ("trace: trace.jsonl", "generator: sequential-reading\n  turns: ten", ":7:10: workload.turns: want a whole number, got 'ten'"),
     ("trace: trace.jsonl", "generator: sequential-reading\n  limit: 3", ":7:3: workload: limit belongs to a trace; this workload has none"),
-    ("composition: naive", "format: mooncak", ":7:11: workload.format: unknown trace format 'mooncak'; did you mean 'mooncake'?; known: claude-code, mooncake, simkv.sessions"),
+    ("composition: naive", "format: mooncak", ":7:11: workload.format: unknown trace format 'mooncak'; did you mean 'mooncake'?; known: canard, claude-code, mooncake, mtrag, simkv.sessions, squad"),
     ("composition: naive", "session_rate: 2 /min\n  starts: recorded", ":8:11: workload.starts: recorded starts leave no use for session_rate; remove one of the two"),
     ("composition: naive", "sessions: 3", ":7:13: workload.sessions: recorded starts replay every session once; want session_rate to draw some, or limit for fewer requests"),
     ("source: cloud", "source: phone", ":11:13: servers.phone.source: a server is no source for itself"),

@@ -70,6 +70,18 @@ def with_turn(**change: Any) -> bytes:
     return jsonl(HEADER, SESSION, SESSION | {"turns": [TURN | change]})
 
 
+UNKNOWN = (
+    "t:1: not the first line of a trace that simkv knows (canard, claude-code, mooncake, mtrag, simkv.sessions, squad)"
+)
+PARAGRAPH = {
+    **{"article": 0, "paragraph": 0, "context": "One two three four five."},
+    "qas": [{"question": "What comes first?", "answers": [{"text": "One", "answer_start": 0}]}],
+}
+CONVERSATION = {
+    **{"conversation_id": "c", "domain": "d", "user_questions": ["Why?"]},
+    "turns": [{"n": 1, "question": "Why?", "passages": ["p-0-40"]}],
+}
+
 WRITTEN: dict[str, tuple[bytes, str]] = {
     "empty file": (b"", "t: the file is empty"),
     "no sessions": (jsonl(HEADER), "t: the trace has no sessions"),
@@ -77,7 +89,7 @@ WRITTEN: dict[str, tuple[bytes, str]] = {
     "not an object": (jsonl([1, 2]), "t:1: want a JSON object, got [1, 2]"),
     "no known format": (
         jsonl({"prompt": "hello"}),
-        "t:1: not the first line of a trace that simkv knows (claude-code, mooncake, simkv.sessions)",
+        UNKNOWN,
     ),
     "not text": (b"\x89PNG\r\n\x1a\n", "t:1: not UTF-8 at byte 1 of the line"),
     "other version": (jsonl(HEADER | {"version": 2}), "t:1: version: this simkv reads version 1, got 2"),
@@ -230,6 +242,28 @@ WRITTEN: dict[str, tuple[bytes, str]] = {
         jsonl(HEADER, SESSION | {"chunk_words": [["one"], [2]]}),
         "t:2: chunk_words[1][0]: want text, got 2",
     ),
+    "a paragraph that nobody asks about": (
+        jsonl(PARAGRAPH | {"qas": []}),
+        "t:1: qas: want at least one question",
+    ),
+    "a question that the text does not answer": (
+        jsonl(PARAGRAPH | {"qas": [{"question": "Why?", "answers": []}]}),
+        "t:1: qas[0].answers: want at least one answer; who asks what the text does not tell needs no chunk",
+    ),
+    "an answer outside the text": (
+        jsonl(PARAGRAPH | {"qas": [{"question": "Why?", "answers": [{"text": "x", "answer_start": 24}]}]}),
+        "t:1: qas[0].answers[0].answer_start: want a place in the 24 characters of the text, got 24",
+    ),
+    "a paragraph without text": (jsonl(PARAGRAPH | {"context": " "}), 't:1: context: want text, got " "'),
+    "a passage without a place": (
+        jsonl(CONVERSATION | {"turns": [{"question": "Why?", "passages": ["p-40-40"]}]}),
+        't:1: turns[0].passages[0]: want an id that ends in -START-END, got "p-40-40"',
+    ),
+    "a conversation without turns": (jsonl(CONVERSATION | {"turns": []}), "t:1: turns: want at least one turn"),
+    "a dialogue without turns": (
+        jsonl({"dialog_id": "d", "section": "s", "turns": []}),
+        "t:1: turns: want at least one turn",
+    ),
     "nested without end": (b'{"a":' * 100_000, "t:1: JSON is nested too deeply"),
     "timestamps go back": (
         jsonl(REQUEST | {"timestamp": 3000}, REQUEST),
@@ -333,7 +367,7 @@ MUTATED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "header lost": (
         lambda: plain().partition(b"\n")[2],
-        "t:1: not the first line of a trace that simkv knows (claude-code, mooncake, simkv.sessions)",
+        UNKNOWN,
     ),
     "header twice": (
         lambda: plain().partition(b"\n")[0] + b"\n" + plain(),

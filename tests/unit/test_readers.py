@@ -202,7 +202,7 @@ def test_prompt_grows_by_the_dialogue_and_by_chunks_asked_for_the_first_time() -
 
 
 def test_formats_are_found_by_name_or_first_line(tmp_path: Path) -> None:
-    assert list(FORMATS) == ["claude-code", "mooncake", "simkv.sessions"]
+    assert list(FORMATS) == ["canard", "claude-code", "mooncake", "mtrag", "simkv.sessions", "squad"]
     path = write(tmp_path / "m", mooncake(0, 600, [1, 2]))
     assert open_trace(path).format == open_trace(path, format="mooncake").format == "mooncake"
     with pytest.raises(InputError, match="unknown trace format 'moonkake'; did you mean 'mooncake'"):

@@ -170,6 +170,13 @@ def words(value: object, at: str) -> tuple[str, ...]:
     return tuple(sys.intern(word) for word in listed)  # a vocabulary is small, a trace of questions is not
 
 
+def text(value: object, at: str) -> str:
+    """Return text that says something, on as many lines as it likes."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{at}: want text, got {shown(value)}")
+    return value
+
+
 def one_of(value: object, allowed: tuple[str, ...], at: str) -> str:
     """Return one of the allowed words."""
     if value not in allowed:

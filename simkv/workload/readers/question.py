@@ -7,6 +7,11 @@ from typing import Any, Protocol
 from simkv.registry import Registry
 from simkv.request import Session, TraceHeader
 
+#: Key of a trace's provenance under which stands what the recording lacks, and what it may lack. A scenario on such a
+#: trace must say where think times come from; without chunks nothing can be played.
+MISSING = "missing"
+THINK_TIMES, CHUNKS = "think times", "chunks"
+
 
 class TraceFormat(Protocol):
     """Turns the JSON objects of one file, line by line, into sessions.

@@ -1,9 +1,11 @@
-"""Which words of a text carry its content? English only: the dialogues that are read are English."""
+"""Which words of a text carry its content, and how many tokens is it? English only, as are the dialogues."""
 
 from __future__ import annotations
 
 import re
 
+#: OpenAI's rule of thumb: 100 tokens are about 75 English words.
+TOKENS_PER_WORD = 100 / 75
 #: Words that say nothing of what a text is about: articles, pronouns, prepositions, conjunctions, auxiliaries, question
 #: words and a few adverbs; closed classes of English, listed from grammar and not from anybody's data.
 _FUNCTION_WORDS = """
@@ -30,3 +32,14 @@ def content_words(text: str) -> tuple[str, ...]:
     ('zappa', 'band', 'break', '1969')
     """
     return tuple(word for word in _WORD.findall(text.lower()) if word not in FUNCTION_WORDS)
+
+
+def tokens_of(text: str) -> int:
+    """Return about how many tokens a text has, at least 1.
+
+    Examples
+    --------
+    >>> tokens_of("Who wrote it?")
+    4
+    """
+    return max(1, round(len(text.split()) * TOKENS_PER_WORD))

@@ -13,7 +13,7 @@ from pathlib import Path
 from simkv.errors import InputError
 from simkv.request import Session, TraceHeader
 from simkv.workload.prompt import cut_before
-from simkv.workload.readers import claude_code, mooncake, native  # noqa: F401  # importing them registers them
+from simkv.workload.readers import canard, claude_code, mooncake, mtrag, native, squad  # noqa: F401  # registers them
 from simkv.workload.readers.fields import parse_object
 from simkv.workload.readers.lines import numbered_lines
 from simkv.workload.readers.question import FORMATS, TraceFormat
