@@ -11,8 +11,9 @@ import yaml
 from simkv.scenario import plugins
 from simkv.scenario.document import core_scalar
 from simkv.scenario.fields import OfKind, Written
+from simkv.scenario.part import Part
 from simkv.scenario.plugins import PlugIn
-from simkv.scenario.schema import Part, Scenario
+from simkv.scenario.schema import Scenario
 
 _WIDTH = 120
 
