@@ -16,6 +16,7 @@ from simkv.history import Remembered
 from simkv.jobs import Query, Receiver
 from simkv.kv.block import Run, joined, overlap
 from simkv.kv.prefix import OPEN_LOOP, Conversation, Part
+from simkv.kv.runmap import RunSet
 from simkv.policies.prefetch.question import (
     Foresight,
     Kind,
@@ -30,7 +31,7 @@ from simkv.predictors.gap import Gap
 from simkv.predictors.question import Item, Predictor
 from simkv.request import GapKind
 
-MOST_RECORDED = 64  # speculated items whose fate a policy sees: about one phase of a conversation's behaviour
+MOST_RECORDED = 64  # speculated items (and evictions) whose fate a policy sees: one phase of how people behave
 
 #: Returns what of these blocks is not held where they would go.
 Lacks = Callable[[tuple[Run, ...]], list[Run]]
@@ -84,7 +85,7 @@ class _Known:
     query : the last one.
     pulse : when it asked and paused.
     hinted : what the client said it would ask next.
-    wished : the items of the last decision, each with its blocks.
+    wished : what was speculated since the last query and is not given up.
     decisions : so far; tells a timer that it is stale.
     """
 
@@ -92,8 +93,18 @@ class _Known:
     query: Query
     pulse: Pulse
     hinted: Mapping[Item, tuple[Part, ...]] = field(default_factory=dict)
-    wished: dict[Item, tuple[Run, ...]] = field(default_factory=dict)
+    wished: dict[Item, Wish] = field(default_factory=dict)
     decisions: int = 0
+
+
+@dataclass(slots=True)
+class _Gone:
+    """Blocks that speculation pushed out: those that nobody has asked for since, and how many there were at first."""
+
+    receiver: Receiver
+    blocks: RunSet
+    count: int
+    missed_blocks: int = 0
 
 
 class Mind:
@@ -131,6 +142,8 @@ class Mind:
         self._moments = moments_of(prefetch)
         self._known: dict[int, _Known] = {}
         self._record: deque[tuple[bool, bool]] = deque(maxlen=MOST_RECORDED)  # used, late
+        self._settled = 0
+        self._gone: deque[_Gone] = deque(maxlen=MOST_RECORDED)
 
     def wants(self, moment: Moment) -> bool:
         """Whether its policy is asked at such moments."""
@@ -171,6 +184,13 @@ class Mind:
             known.hinted = items
         return known is not None
 
+    def displaced(self, receiver: Receiver, runs: list[Run]) -> None:
+        """Speculation pushed these blocks out at a receiver."""
+        gone = _Gone(receiver, RunSet(), sum(run.count for run in runs))
+        for run in runs:
+            gone.blocks.add(run)
+        self._gone.append(gone)
+
     def has_ended(self, conversation: Conversation) -> None:
         """A conversation is over: forget it."""
         self._known.pop(conversation.key, None)
@@ -199,8 +219,8 @@ class Mind:
             if start_s > now_s:
                 later_s.append(start_s)
             elif item in before or lacks(spans(chain)):  # what is there anyway is nothing that was speculated
-                known.wished[item] = spans(chain)
-        known.wished |= {item: blocks for item, blocks in before.items() if not lacks(blocks)}  # come meanwhile
+                known.wished[item] = wishes[-1]
+        known.wished |= {item: wish for item, wish in before.items() if not lacks(spans(wish.chain))}  # come meanwhile
         if later_s:
             number = known.decisions
             self._around.call_at(min(later_s), lambda: self._ring(conversation, number))
@@ -209,14 +229,20 @@ class Mind:
     def _answers(self, moment: Moment) -> bool:
         return moment == "timer" or self.wants(moment)
 
-    def _settle(self, wished: Mapping[Item, tuple[Run, ...]], query: Query) -> None:
+    def _settle(self, wished: Mapping[Item, Wish], query: Query) -> None:
         """Note which wishes the next query came to ask for, and which of these were not there in time."""
         asked = {part.item for part in query.prompt.parts} if not query.prompt.asked else set(query.prompt.asked)
         lacking = [run for _, run in (*query.kv, *query.texts)]
-        for item, blocks in wished.items():
+        for item, wish in wished.items():
+            blocks = spans(wish.chain)
             used = item in asked if isinstance(item, int) else _named(blocks, query.prompt.spans)
-            late = used and any(overlap(block, run) for block in blocks for run in lacking)
+            is_sent = wish.kind != "compute"  # else nothing was to be there
+            late = used and is_sent and any(overlap(block, run) for block in blocks for run in lacking)
             self._record.append((used, late))
+        self._settled += len(wished)
+        for gone in self._gone:
+            if gone.receiver is query.receiver:
+                gone.missed_blocks += sum(piece.count for run in lacking for piece, _ in gone.blocks.take(run))
 
     def _ring(self, conversation: Conversation, number: int) -> None:
         known = self._known.get(conversation.key)
@@ -234,7 +260,7 @@ class Mind:
             probabilities=lambda: self._predictor.predict(history),
             hinted=tuple(known.hinted),
             held=lambda item: not lacks(spans(meaning.parts_of(item))),
-            item_bytes=lambda item: meaning.parts_of(item)[-1].run.count * around.block_bytes,
+            item_bytes=lambda item: sum(run.count for run in spans(meaning.parts_of(item))) * around.block_bytes,
             compute_s=lambda item: around.compute_s(meaning.parts_of(item)),
             until_next=lambda: self._until_next(known),
             link=around.link(known.query),
@@ -260,7 +286,14 @@ class Mind:
         return self._rhythm.until_next(key, known.pulse, last, self._around.now(), query.foresight.next_gap_s)
 
     def _recorded(self) -> Record:
-        return Record(len(self._record), sum(used for used, _ in self._record), sum(late for _, late in self._record))
+        return Record(
+            known=len(self._record),
+            used=sum(used for used, _ in self._record),
+            late=sum(late for _, late in self._record),
+            settled=self._settled,
+            displaced_blocks=sum(gone.count for gone in self._gone),
+            missed_blocks=sum(gone.missed_blocks for gone in self._gone),
+        )
 
 
 class _Meaning:
@@ -282,6 +315,10 @@ class _Meaning:
     def next_gap_s(self) -> float | None:
         """Return [s] from the end of this answer to the next query."""
         return self._foresight.next_gap_s()
+
+    def earliest_s(self, count: int) -> Mapping[Item, float]:
+        """Return [s] how soon what the next turns will ask for may be asked for."""
+        return self._foresight.earliest_s(count)
 
     def next_items(self) -> list[Item]:
         """Return the items of the next turn."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from simkv.jobs import Job, Query
+from simkv.jobs import Job, Query, Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Conversation, Part
@@ -58,6 +58,10 @@ class Puller:
         """A conversation is over."""
         self._mind.has_ended(conversation)
         self._expect(conversation.key, None)
+
+    def displaced(self, receiver: Receiver, runs: list[Run]) -> None:
+        """Speculation pushed these blocks out here."""
+        self._mind.displaced(receiver, runs)
 
     def has_arrived(self, job: Job) -> None:
         """Something that the source sent is here."""

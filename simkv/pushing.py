@@ -55,8 +55,10 @@ class Pusher:
         for run in runs:
             held.add(run)
 
-    def was_evicted(self, receiver: Receiver, runs: list[Run]) -> None:
-        """A receiver says that these blocks are gone there."""
+    def was_evicted(self, receiver: Receiver, runs: list[Run], *, by_speculation: bool) -> None:
+        """A receiver says that these blocks are gone there, and whether speculation pushed them out."""
+        if self.mind is not None and by_speculation:
+            self.mind.displaced(receiver, runs)
         held = self._held.setdefault(receiver, RunSet())
         for run in runs:
             held.take(run)

@@ -103,10 +103,10 @@ class Source:
         if self.ahead is not None:
             self.ahead.has_arrived(job, kept)
 
-    def was_evicted(self, receiver: Receiver, runs: list[Run]) -> None:
-        """A receiver says that these blocks are gone there."""
+    def was_evicted(self, receiver: Receiver, runs: list[Run], *, by_speculation: bool) -> None:
+        """A receiver says that these blocks are gone there, and whether speculation pushed them out."""
         if self.ahead is not None:
-            self.ahead.pusher.was_evicted(receiver, runs)
+            self.ahead.pusher.was_evicted(receiver, runs, by_speculation=by_speculation)
 
     def was_refused(self, job: Job) -> None:
         """A receiver has no room for a push, or has it already: stop it."""

@@ -116,7 +116,10 @@ class Upstream:
 
     def _send_evictions(self, traffic: Traffic) -> None:
         evicted, self._evicted = self._evicted, []
-        self._tell(traffic, lambda: self._source.was_evicted(self._receiver, evicted))
+        by_speculation = traffic is Traffic.SPECULATIVE
+        if self._puller is not None and by_speculation:
+            self._puller.displaced(self._receiver, evicted)
+        self._tell(traffic, lambda: self._source.was_evicted(self._receiver, evicted, by_speculation=by_speculation))
 
     def _tell(self, traffic: Traffic, action: Callable[[], None], words_bytes: int = 0) -> None:
         """Send a control message, and the words of a question with it; `action` happens when it arrives."""

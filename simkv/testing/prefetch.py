@@ -28,6 +28,10 @@ class _Future:
         """Return [s] a think time."""
         return 5.0
 
+    def earliest_s(self, count: int) -> dict[Item, float]:
+        """Return [s] a think time after the other."""
+        return {item: 5.0 * number for number, item in enumerate(self._items[:count], 1)}
+
 
 def prefetch_answers(subject: Subject) -> str:
     """Show histories and predictions, of chunks and of block runs; return all decisions."""
@@ -90,7 +94,7 @@ def _view(
         until_next=lambda: None,
         link=LinkView(lambda: 1e6, lambda: 0.2, lambda: 0, 0.01),
         buffer_bytes=40_960,
-        record=Record(8, 6, 1),
+        record=Record(8, 6, 1, 8, 4, 1),
         lacking_bytes=lambda item, kind: 0 if item in asked or kind == "compute" else 4096,
         foresight=future,
     )

@@ -95,6 +95,16 @@ class _SessionForesight:
         turns = self._conversation.session.turns
         return turns[self._turn + 1].think_s if self._turn + 1 < len(turns) else None
 
+    def earliest_s(self, count: int) -> dict[int | Run, float]:
+        """Return [s] the think times up to the turn that first asks for each item."""
+        at_s, found = 0.0, dict[int | Run, float]()
+        last = min(self._turn + count, len(self._conversation.session.turns) - 1)
+        for turn in range(self._turn + 1, last + 1):
+            at_s += self._conversation.session.turns[turn].think_s
+            for item in self._conversation.future_parts(turn):
+                found.setdefault(item, at_s)
+        return found
+
 
 def _merged(futures: Iterable[Future]) -> Future:
     """Return what several turns will ask for, soonest first."""
@@ -198,6 +208,7 @@ class OpenLoop:
         self._seed = seed
         self._replication = replication
         self._ahead: deque[_Coming] = deque()
+        self._now: Callable[[], float] = lambda: 0.0
 
     def accesses(self) -> list[tuple[Run, ...]]:
         """Return the shareable blocks of each request, in recorded order; reads the whole trace."""
@@ -205,6 +216,7 @@ class OpenLoop:
 
     def begin(self, env: Environment, serving: Serving) -> None:
         """Start the process that lets requests in."""
+        self._now = lambda: float(env.now)
         env.process(self._let_in(env, serving))
 
     def next_parts(self, count: int) -> Future:
@@ -216,6 +228,14 @@ class OpenLoop:
     def next_gap_s(self) -> float | None:
         """Return None: nobody comes back."""
         return None
+
+    def earliest_s(self, count: int) -> dict[int | Run, float]:
+        """Return [s] how long it is until the request that first asks for each item."""
+        found: dict[int | Run, float] = {}
+        for coming in islice(self._ahead, count):
+            for item in coming.conversation.future_parts(0):
+                found.setdefault(item, coming.at_s - self._now())
+        return found
 
     def _let_in(self, env: Environment, serving: Serving) -> Generator[Event, object, None]:
         coming = self._jittered()

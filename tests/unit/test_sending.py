@@ -248,7 +248,7 @@ def test_a_stale_belief_costs_a_duplicate(tmp_path: Path) -> None:
     def mislead(world: World) -> None:
         receiver = world.servers[0]
         held = [run for run, entry in receiver.buffer._entries if entry.mark is not None]
-        world.sources["sender"].was_evicted(receiver, held)
+        world.sources["sender"].was_evicted(receiver, held, by_speculation=False)
 
     played = play(told, (5.0, mislead))
     assert played.units == {"used_in_time": 1, "never_used": 1}

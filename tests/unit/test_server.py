@@ -142,7 +142,7 @@ def test_a_push_that_is_partly_here_already_brings_the_rest(tmp_path: Path) -> N
         half = type(chunk)(chunk.start + 2, 2)
         receiver.buffer.pin(half)
         receiver.buffer.release(half, drop=True)
-        world.sources["sender"].was_evicted(receiver, [chunk])
+        world.sources["sender"].was_evicted(receiver, [chunk], by_speculation=False)
 
     asks = session(turn(0), turn(0, think=10.0), turn(1, think=10.0), chunks=[16, 64])
     for kind, acquisition, token_bytes in (("kv", "fetch", TOKEN_BYTES), ("text", "text", 4)):

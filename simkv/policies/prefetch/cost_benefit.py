@@ -6,7 +6,17 @@ import math
 from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
-from simkv.policies.prefetch.worth import Busy, behind, gap_of, hidden, likely, saved_s, spare_bps, utility_s
+from simkv.policies.prefetch.worth import (
+    Busy,
+    behind,
+    displacement,
+    gap_of,
+    hidden,
+    likely,
+    saved_s,
+    spare_bps,
+    utility_s,
+)
 
 
 @PREFETCH.register("cost-benefit")
@@ -21,7 +31,8 @@ class CostBenefit:
     Attributes
     ----------
     price_s_per_byte : [s/byte] mu, how many seconds of waiting a wasted byte is worth.
-    displaced : v, the marginal value of the buffer: the probability that what makes room would have been used.
+    displaced : v, the marginal value of the buffer: the probability that what makes room would have been used; None =
+        the part of what speculation pushed out lately that was asked for again.
     think_s : [s] mean time to the next query while no timing predictor tells.
     kind : "kv", "text" or "compute".
 
@@ -30,14 +41,14 @@ class CostBenefit:
     """
 
     price_s_per_byte: float = 0.0
-    displaced: float = 0.0
+    displaced: float | None = None
     think_s: float = 10.0
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
         if not 0 <= self.price_s_per_byte < math.inf:
             raise ValueError(f"price_s_per_byte must be 0 or more, got {self.price_s_per_byte}")
-        if not 0 <= self.displaced <= 1:
+        if self.displaced is not None and not 0 <= self.displaced <= 1:
             raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
         if not 0 < self.think_s < math.inf:
             raise ValueError(f"think_s must be above 0, got {self.think_s}")
@@ -49,7 +60,7 @@ class CostBenefit:
             return []
         gap, chosen, room_bytes = gap_of(view, self.think_s), [], view.buffer_bytes
         busy = Busy(0.0, view.link.delay_s)
-        ranked = []
+        displaced, ranked = displacement(view, self.displaced), []
         for p, item in likely(view):
             size_bytes = view.lacking_bytes(item, self.kind)
             won_s = p * saved_s(view, item, self.kind, rate_bps)
@@ -59,7 +70,7 @@ class CostBenefit:
             gain_s = saved_s(view, item, self.kind, rate_bps)
             phi = hidden(gap, busy.sent_s, after.sent_s - busy.sent_s)
             waste_s = self.price_s_per_byte * size_bytes
-            if size_bytes <= room_bytes and utility_s(p, phi, gain_s, self.displaced, waste_s) > 0:
+            if size_bytes <= room_bytes and utility_s(p, phi, gain_s, displaced, waste_s) > 0:
                 chosen.append(Prefetch(item, self.kind))
                 room_bytes -= size_bytes
                 busy = after

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
-from simkv.policies.prefetch.worth import likely, load_threshold
+from simkv.policies.prefetch.worth import displacement, likely, load_threshold
 
 
 @PREFETCH.register("load-dependent")
@@ -18,20 +18,21 @@ class LoadDependent:
 
     Attributes
     ----------
-    displaced : v, the probability that what makes room for an item would have been used, in [0, 1].
+    displaced : v, the probability that what makes room for an item would have been used, in [0, 1]; None = the part of
+        what speculation pushed out lately that was asked for again.
     kind : "kv", "text" or "compute".
 
     Source: Jiang and Kleinrock, "An adaptive network prefetch scheme", IEEE JSAC 16(3), 1998.
     """
 
-    displaced: float = 0.0
+    displaced: float | None = None
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.displaced <= 1:
+        if self.displaced is not None and not 0 <= self.displaced <= 1:
             raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return the items above the threshold of this moment, most probable first."""
-        threshold = load_threshold(view.link.demand_ratio(), self.displaced)
+        threshold = load_threshold(view.link.demand_ratio(), displacement(view, self.displaced))
         return [Prefetch(item, self.kind) for _, item in likely(view, threshold)]

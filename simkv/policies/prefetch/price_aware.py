@@ -8,6 +8,7 @@ from typing import Literal
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import (
+    displacement,
     likely,
     price_in_transfers,
     priority_threshold,
@@ -29,7 +30,8 @@ class PriceAware:
     ----------
     price_s_per_byte : [s/byte] mu, how many seconds of waiting a wasted byte is worth.
     link : "shared" = all classes alike (`discipline: ps`); "priority" = demand first (`discipline: strict`).
-    displaced : v, the probability that what makes room for an item would have been used; counts with "priority" alone.
+    displaced : v, the probability that what makes room for an item would have been used, counts with "priority" alone;
+        None = the part of what speculation pushed out lately that was asked for again.
     kind : "kv", "text" or "compute".
 
     Source: Jiang and Kleinrock, "An adaptive network prefetch scheme", IEEE JSAC 16(3), 1998 (a price for bandwidth);
@@ -38,13 +40,13 @@ class PriceAware:
 
     price_s_per_byte: float
     link: Literal["shared", "priority"] = "priority"
-    displaced: float = 0.0
+    displaced: float | None = None
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
         if not 0 <= self.price_s_per_byte < math.inf:
             raise ValueError(f"price_s_per_byte must be 0 or more, got {self.price_s_per_byte}")
-        if not 0 <= self.displaced <= 1:
+        if self.displaced is not None and not 0 <= self.displaced <= 1:
             raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
         if self.displaced and self.link == "shared":
             raise ValueError(
@@ -68,4 +70,4 @@ class PriceAware:
             demand_ratio = view.link.demand_ratio()
             return shared_threshold(demand_ratio, price_in_transfers(self.price_s_per_byte, rate_bps, demand_ratio))
         waste_s = self.price_s_per_byte * view.lacking_bytes(item, self.kind)
-        return priority_threshold(saved_s(view, item, self.kind, rate_bps), self.displaced, waste_s)
+        return priority_threshold(saved_s(view, item, self.kind, rate_bps), displacement(view, self.displaced), waste_s)

@@ -57,6 +57,9 @@ class Foresight(Protocol):
     def next_gap_s(self) -> float | None:
         """Return [s] from the end of this turn's answer to the next query; None when there is none, or no session."""
 
+    def earliest_s(self, count: int) -> Mapping[Item, float]:
+        """Return [s] how soon the items of the next `count` turns may be needed, as if all answers took no time."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkView:
@@ -84,11 +87,17 @@ class Record(NamedTuple):
     known : how many these are.
     used : of them, how many the next query asked for.
     late : of those used, how many were not there in time.
+    settled : how many there ever were.
+    displaced_blocks : what speculation pushed out lately, at most 64 times.
+    missed_blocks : of that, what a query lacked since.
     """
 
     known: int
     used: int
     late: int
+    settled: int = 0
+    displaced_blocks: int = 0
+    missed_blocks: int = 0
 
 
 UNKNOWN_LINK = LinkView(lambda: None, lambda: 0.0, lambda: 0, 0.0)
@@ -106,7 +115,7 @@ class PrefetchView:
     chunks : number of chunks of the session's document; 0 when the session names block runs.
     probabilities : returns {item: P(the next query needs it | history)} from the scenario's predictor.
     held : whether the receiver is believed to hold an item (a pushing source has a directory, semantics C2).
-    item_bytes : [bytes] of KV that an item would carry.
+    item_bytes : [bytes] of KV of an item and of all that it needs.
     lacking_bytes : [bytes] that would go over the link for an item: of it and of what it needs, as far as the receiver
         is believed to lack it, as KV or as text; 0 for what is only computed ahead.
     foresight : the future, for oracles; None for everyone else.

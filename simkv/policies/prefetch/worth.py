@@ -77,6 +77,14 @@ def gap_of(view: PrefetchView, think_s: float) -> Gap:
     return view.until_next() or Memoryless(think_s)
 
 
+def displacement(view: PrefetchView, given: float | None) -> float:
+    """Return v: as given, or the part of what speculation pushed out that was asked for again; 0 before any was."""
+    if given is not None:
+        return given
+    record = view.record
+    return record.missed_blocks / record.displaced_blocks if record.displaced_blocks else 0.0
+
+
 def saved_s(view: PrefetchView, item: Item, kind: Kind, rate_bps: float) -> float:
     """Return [s] g of an item: what the query that asks for it is spared; of text all but its prefill over there."""
     compute_s = view.compute_s(item)
