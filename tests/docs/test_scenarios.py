@@ -17,6 +17,8 @@ SHORTER = {
     "agent_sessions": {"replications": "1", "workload.sessions": "2"},
     "incremental": {"replications": "1", "workload.sessions": "3"},
     "mooncake": {"replications": "1", "workload.limit": "100"},
+    "ten_turns": {"replications": "1", "workload.sessions": "4"},
+    "useful_not_ready": {"replications": "1", "workload.sessions": "3"},
 }
 
 

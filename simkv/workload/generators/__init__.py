@@ -2,6 +2,7 @@
 
 from simkv.workload.generators import (  # importing them registers them
     agent_dag,
+    attachments,
     editing,
     independent_trigger,
     log_ar1,
@@ -16,6 +17,7 @@ __all__ = [
     "Generator",
     "SeriesGenerator",
     "agent_dag",
+    "attachments",
     "editing",
     "independent_trigger",
     "log_ar1",
