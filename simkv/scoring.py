@@ -129,6 +129,25 @@ class Scorer:
         rank = (sum(p > given for p in forecast.values()), sum(p == given for p in forecast.values()) if given else 0)
         self._ranks[rank] = self._ranks.get(rank, 0) + 1
 
+    def absorb(self, other: Scorer) -> None:
+        """Take in all queries of another scorer, which stays as it is.
+
+        Examples
+        --------
+        >>> one, two = Scorer(), Scorer()
+        >>> one.add({"a": 1.0}, "a"), two.add({"a": 1.0}, "b"), one.absorb(two)
+        (None, None, None)
+        >>> one.queries, one.top(1)
+        (2, 0.5)
+        """
+        self.queries += other.queries
+        for probability, found in other._groups.items():
+            group = self._group(probability)
+            group.count += found.count
+            group.happened += found.happened
+        for rank, queries in other._ranks.items():
+            self._ranks[rank] = self._ranks.get(rank, 0) + queries
+
     def brier(self) -> float | None:
         """Return the mean over queries of the sum over items of (probability - asked)^2: 0 best, 2 worst.
 
