@@ -10,13 +10,12 @@ from simkv.dialogues import values
 from simkv.dialogues.passages import answered_at
 from simkv.dialogues.question import DIALOGUES, About, Dialogue, Query
 from simkv.dialogues.squad import checked_chunks
-from simkv.workload.readers import fields
 
 
 @DIALOGUES.register("coqa")
 @dataclass
 class Coqa:
-    """The publisher's one document; a question without a place in the story (span -1) needs nothing.
+    """The publisher's one document; a question without a place in the story (span -1, or empty) needs nothing.
 
     What counts is the span that the answer rests on (`span_start`, `span_end`), not the free answer.
 
@@ -66,12 +65,13 @@ class Coqa:
     ) -> Query:
         question = values.text(asked, "input_text", at)
         heard = f"{question} {values.text(answer, 'input_text', where)}"
-        start, end = values.value(answer, "span_start", where), values.value(answer, "span_end", where)
-        if start == -1:
+        if values.value(answer, "span_start", where) == -1:
             return Query(question=question, heard=heard)
-        start, end = fields.whole(start, f"{where}.span_start"), fields.whole(end, f"{where}.span_end")
+        start, end = values.whole(answer, "span_start", where), values.whole(answer, "span_end", where)
+        if start == end:
+            return Query(question=question, heard=heard)
         try:
-            found = answered_at(name, len(story), self.chunks, start, story[start:end], question)
+            found = answered_at(name, story, self.chunks, start, story[start:end], question)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
         return Query(found.item, found.pieces, found.documents, found.spans, question, heard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from simkv.dialogues.question import Query, Span
+from simkv.workload.readers.fields import shown_text
 
 #: Document, perhaps the passage of the document, offsets of the window.
 _MTRAG = re.compile(r"^(.*?)(?:_(\d+)-(\d+))?-(\d+)-(\d+)$")
@@ -28,18 +29,19 @@ def span_of(passage: str) -> Span:
     return Span(document, int(start), int(end))
 
 
-def answered_at(document: str, length: int, chunks: int, start: int, answer: str, question: str) -> Query:
+def answered_at(document: str, text: str, chunks: int, start: int, answer: str, question: str) -> Query:
     """Return a query that is answered by a place in a text, cut into equal chunks of characters.
 
     Examples
     --------
-    >>> answered_at("p", 100, 5, 38, "abcdef", "Where?").pieces
+    >>> answered_at("p", "0123456789", 5, 3, "34", "Where?").pieces
     (1, 2)
     """
     end = start + len(answer)
-    if not answer or end > length:
-        raise ValueError(f"answer: want a place inside the text of {length} characters, got {start} to {end}")
-    first, last = start * chunks // length, (end - 1) * chunks // length
+    if not answer or text[start:end] != answer:
+        wanted = f"{shown_text(answer)} there" if answer else "an answer that is not empty"
+        raise ValueError(f"want {wanted}, found {shown_text(text[start:end])} at {start} of the text")
+    first, last = start * chunks // len(text), (end - 1) * chunks // len(text)
     touched = tuple(range(first, last + 1))
     return Query(
         item=first,

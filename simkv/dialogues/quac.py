@@ -43,13 +43,13 @@ class Quac:
         for record in records:
             for at, section, title in paragraphs(record):
                 name = values.name(section, "id", at)
-                length = len(values.text(section, "context", at).removesuffix(_NO_ANSWER).rstrip())
+                context = values.text(section, "context", at).removesuffix(_NO_ANSWER).rstrip()
                 queries = tuple(
-                    self._query(place, asked, name, length) for place, asked in values.objects(section, "qas", at)
+                    self._query(place, asked, name, context) for place, asked in values.objects(section, "qas", at)
                 )
                 yield Dialogue(name, queries, group=title, title=title, chunks=self.chunks)
 
-    def _query(self, at: str, asked: dict[str, Any], name: str, length: int) -> Query:
+    def _query(self, at: str, asked: dict[str, Any], name: str, context: str) -> Query:
         question = values.text(asked, "question", at)
         place = values.under(at, "orig_answer")
         answer = fields.mapping(values.value(asked, "orig_answer", at), place)
@@ -57,6 +57,6 @@ class Quac:
         if text == _NO_ANSWER:
             return Query(question=question, heard=question)
         try:
-            return answered_at(name, length, self.chunks, values.whole(answer, "answer_start", place), text, question)
+            return answered_at(name, context, self.chunks, values.whole(answer, "answer_start", place), text, question)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error

@@ -50,12 +50,12 @@ class Squad:
         context = values.text(paragraph, "context", at)
         name = str(number)
         queries = tuple(
-            self._query(place, asked, name, len(context)) for place, asked in values.objects(paragraph, "qas", at)
+            self._query(place, asked, name, context) for place, asked in values.objects(paragraph, "qas", at)
         )
         group = str(paragraph.get("article", title))
         return Dialogue(name, queries, group=group, title=title, chunks=self.chunks)
 
-    def _query(self, at: str, asked: dict[str, Any], name: str, length: int) -> Query:
+    def _query(self, at: str, asked: dict[str, Any], name: str, context: str) -> Query:
         question = values.text(asked, "question", at)
         answers = list(values.objects(asked, "answers", at))
         if not answers:
@@ -63,7 +63,7 @@ class Squad:
         place, answer = answers[0]
         start, text = values.whole(answer, "answer_start", place), values.text(answer, "text", place)
         try:
-            return answered_at(name, length, self.chunks, start, text, question)
+            return answered_at(name, context, self.chunks, start, text, question)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
 

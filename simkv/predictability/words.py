@@ -27,7 +27,6 @@ _FUNCTION_WORDS = """
     s t d ll re ve m
     """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-)
 
 
 def content_words(text: str) -> set[str]:
