@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simkv.predictability.prequential import MOST_BATCHES, Scores
-from simkv.scoring import Scorer
+from simkv.predictability.prequential import MOST_BATCHES, Scores, T
+from simkv.scoring import Ranks, Scorer
 from simkv.statistics import Estimate, mean_interval, ratio_of_means
 
 #: Decimals of what is handed over: more would be rounding noise.
@@ -67,7 +67,7 @@ def ratio(parts: Sequence[tuple[float, float]], seed: int, most: float = 1.0) ->
     return found if found.high is None else replace(found, high=min(most, found.high))
 
 
-def of_scores(scores: Scores, seed: int, top: int = 0, of: str = "") -> Estimate:
+def of_scores(scores: Scores[T], seed: int, top: int = 0, of: str = "") -> Estimate:
     """Return one score of a predictor with its interval: the top-k share, or `brier` or `log_score`."""
     parts = []
     for batch in scores.batches:
@@ -83,7 +83,7 @@ def told(estimate: Estimate) -> dict[str, Any]:
     return {"value": _rounded(estimate.value), "ci95": ends and [_rounded(end) for end in ends]}
 
 
-def told_scores(scores: Scores, seed: int) -> dict[str, Any]:
+def told_scores(scores: Scores[Scorer], seed: int) -> dict[str, Any]:
     """Return all scores of a predictor as plain data."""
     whole = scores.whole()
     split = whole.split()
@@ -112,7 +112,7 @@ def told_mean(values: Iterable[float | None]) -> dict[str, Any]:
     return told(mean_interval(made)) | {"shuffles": len(made)}
 
 
-def told_shuffled(shuffles: Iterable[Scorer]) -> dict[str, Any]:
+def told_shuffled(shuffles: Iterable[Ranks]) -> dict[str, Any]:
     """Return what shuffled orders gave: mean, its interval over shuffles, and the highest."""
     made = list(shuffles)
     found: dict[str, Any] = {"shuffles": len(made)}

@@ -17,6 +17,7 @@ from simkv.predictability.follow import Sees
 from simkv.predictability.prequential import Asked, Scores, prequential, two_fold
 from simkv.predictability.shuffling import mixed
 from simkv.predictors import PREDICTORS, Predictor
+from simkv.scoring import Ranks, Scorer
 
 #: Queries that all shuffles of a set together may replay before their number is cut; a large set needs few.
 _SHUFFLED_QUERIES = 40_000
@@ -118,8 +119,9 @@ def told_new(sequences: Sequence[Asked]) -> float:
 def _prequential_rows(
     sequences: Sequence[Asked], orders: Sequence[Sequence[Asked]], sees: Sees, found: DialogueSet, seed: int
 ) -> list[dict[str, Any]]:
-    scores = prequential(sequences, fitting(found.about.kind == "chunk", sees), sees)
-    lost = [prequential(order, fitting(found.about.kind == "chunk", sees), sees) for order in orders]
+    has_chunks = found.about.kind == "chunk"
+    scores = prequential(sequences, fitting(has_chunks, sees), sees, Scorer)
+    lost = [prequential(order, fitting(has_chunks, sees), sees, Ranks) for order in orders]
     return [
         {"predictor": name, "sees": sees}
         | told_scores(made, seed)
@@ -132,14 +134,14 @@ def _two_fold_rows(
     sequences: Sequence[Asked], orders: Sequence[Sequence[Asked]], sees: Sees, folds: Sequence[int], seed: int
 ) -> dict[str, Any]:
     """Return most-frequent item and bigram; learnt on one half, scored on the other."""
-    scores = two_fold(sequences, folds, _grams(), sees)
-    lost = [two_fold(order, folds, _grams(), sees) for order in orders]
+    scores = two_fold(sequences, folds, _grams(), sees, Ranks)
+    lost = [two_fold(order, folds, _grams(), sees, Ranks) for order in orders]
     return {"sees": sees} | {
         name: _told_fold(made, [order[name] for order in lost], seed) for name, made in scores.items()
     }
 
 
-def _told_fold(made: Scores, lost: Sequence[Scores], seed: int) -> dict[str, Any]:
+def _told_fold(made: Scores[Ranks], lost: Sequence[Scores[Ranks]], seed: int) -> dict[str, Any]:
     found = {f"top{k}": told(of_scores(made, seed, top=k)) for k in (1, 3)}
     return found | ({"shuffled": told_shuffled(one.whole() for one in lost)} if lost else {})
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from simkv.predictability.follow import Sees, follow
 from simkv.predictors import Predictor
-from simkv.scoring import Scorer
+from simkv.scoring import Ranks, Scorer
+
+T = TypeVar("T", Scorer, Ranks)
 
 #: Dialogues are put into so many batches at most, by turns; the bootstrap resamples batches. That keeps it quick for
 #: thousands of dialogues, and changes nothing where there are fewer.
@@ -35,31 +38,37 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores of one predictor: one scorer a batch of dialogues."""
+class Scores(Generic[T]):
+    """Scores of one predictor: one scorer a batch of dialogues, or only ranks, which are quicker."""
 
-    batches: tuple[Scorer, ...]
+    batches: tuple[T, ...]
 
-    def whole(self) -> Scorer:
+    def whole(self) -> T:
         """Return all batches in one."""
-        total = Scorer()
+        total = type(self.batches[0])()
         for batch in self.batches:
             total.absorb(batch)
         return total
 
 
-def prequential(sequences: Sequence[Asked], predictors: Mapping[str, Predictor], sees: Sees) -> dict[str, Scores]:
+def prequential(
+    sequences: Sequence[Asked], predictors: Mapping[str, Predictor], sees: Sees, tally: type[T]
+) -> dict[str, Scores[T]]:
     """Return each predictor's scores, learning as it goes through the dialogues in order.
+
+    Parameters
+    ----------
+    tally : `Scorer`, or `Ranks` where only top-k is asked for.
 
     Examples
     --------
     >>> from simkv.predictors import PREDICTORS
     >>> line = Asked((0, 1, 2, 3), chunks=4)
-    >>> scores = prequential([line], {"sequential": PREDICTORS.create("sequential")}, "moves")
+    >>> scores = prequential([line], {"sequential": PREDICTORS.create("sequential")}, "moves", Scorer)
     >>> scores["sequential"].whole().top(1)
     1.0
     """
-    batches = {name: _batches(len(sequences)) for name in predictors}
+    batches = {name: _batches(len(sequences), tally) for name in predictors}
     for index, sequence in enumerate(sequences):
         scorers = {name: made[index % len(made)] for name, made in batches.items()}
         play(sequence, index, predictors, sees, scorers, learn=True)
@@ -67,8 +76,8 @@ def prequential(sequences: Sequence[Asked], predictors: Mapping[str, Predictor],
 
 
 def two_fold(
-    sequences: Sequence[Asked], folds: Sequence[int], makers: Mapping[str, Predictor], sees: Sees
-) -> dict[str, Scores]:
+    sequences: Sequence[Asked], folds: Sequence[int], makers: Mapping[str, Predictor], sees: Sees, tally: type[T]
+) -> dict[str, Scores[T]]:
     """Return scores on each fold after learning the other, nothing being learnt while scoring.
 
     Parameters
@@ -76,7 +85,7 @@ def two_fold(
     folds : 0 or 1 for each dialogue.
     makers : for each name a fresh predictor; it is copied.
     """
-    batches = {name: _batches(len(sequences)) for name in makers}
+    batches = {name: _batches(len(sequences), tally) for name in makers}
     for fold in (0, 1):
         learners = deepcopy(dict(makers))
         for index, sequence in enumerate(sequences):
@@ -94,7 +103,7 @@ def play(
     session: int,
     predictors: Mapping[str, Predictor],
     sees: Sees,
-    scorers: Mapping[str, Scorer],
+    scorers: Mapping[str, T],
     learn: bool,
 ) -> None:
     """Take predictors through one dialogue."""
@@ -112,5 +121,5 @@ def play(
                 predictor.observe(outcome)
 
 
-def _batches(dialogues: int) -> tuple[Scorer, ...]:
-    return tuple(Scorer() for _ in range(min(dialogues, MOST_BATCHES)))
+def _batches(dialogues: int, tally: type[T]) -> tuple[T, ...]:
+    return tuple(tally() for _ in range(min(dialogues, MOST_BATCHES)))

@@ -16,6 +16,7 @@ from simkv.predictability.next_item import fitting, next_item, shuffled
 from simkv.predictability.prequential import Asked, prequential, two_fold
 from simkv.predictors.markov import Markov
 from simkv.rng import stream
+from simkv.scoring import Scorer
 from simkv.statistics import Estimate, mean_interval
 
 CERTAIN = 0.999
@@ -46,7 +47,7 @@ def replicated(measure: str) -> Estimate:
     values = []
     for replication in range(REPLICATIONS):
         sequences = walks(stream(11, replication))
-        scorer = two_fold(sequences, halves(sequences), {"bigram": Markov(1)}, "names")["bigram"].whole()
+        scorer = two_fold(sequences, halves(sequences), {"bigram": Markov(1)}, "names", Scorer)["bigram"].whole()
         values.append(scorer.top(1) if measure == "top" else getattr(scorer, measure)())
     return mean_interval(values, CERTAIN)
 
@@ -76,21 +77,21 @@ def test_log_score_of_a_markov_source_is_its_entropy_rate() -> None:
 
 def test_deterministic_source_is_predicted_always() -> None:
     cycle = [Asked(tuple((start + turn) % 5 for turn in range(12)), chunks=0) for start in range(10)]
-    scorer = two_fold(cycle, halves(cycle), {"bigram": Markov(1)}, "names")["bigram"].whole()
+    scorer = two_fold(cycle, halves(cycle), {"bigram": Markov(1)}, "names", Scorer)["bigram"].whole()
     assert (scorer.top(1), scorer.brier(), scorer.log_score()) == (1.0, 0.0, 0.0)
 
 
 def test_a_document_read_in_order_is_predicted_by_sequential_but_for_its_beginning() -> None:
     """(T - 1) / T of all queries are hits when the first, before which nothing came, counts as a miss."""
     read = [Asked(tuple(range(10)), chunks=10)] * 8
-    scores = prequential(read, fitting(has_chunks=True, sees="moves"), "moves")
+    scores = prequential(read, fitting(has_chunks=True, sees="moves"), "moves", Scorer)
     assert scores["sequential"].whole().top(1) == 1.0
     assert scores["sequential"].whole().queries == 8 * 9
 
 
 def test_a_document_read_backwards_is_never_predicted_by_sequential() -> None:
     read = [Asked(tuple(range(9, -1, -1)), chunks=10)] * 8
-    scores = prequential(read, fitting(has_chunks=True, sees="moves"), "moves")
+    scores = prequential(read, fitting(has_chunks=True, sees="moves"), "moves", Scorer)
     assert scores["sequential"].whole().top(1) == 0.0
 
 
@@ -98,7 +99,7 @@ def test_independent_draws_leave_nothing_for_the_bigram() -> None:
     """The last item says nothing, so that the bigram names what popularity names."""
     draws = stream(12, "independent")
     sequences = [Asked(tuple(draws.choices(range(3), (0.6, 0.3, 0.1), k=30)), chunks=0) for _ in range(100)]
-    scores = two_fold(sequences, halves(sequences), {"most": Markov(0), "bigram": Markov(1)}, "names")
+    scores = two_fold(sequences, halves(sequences), {"most": Markov(0), "bigram": Markov(1)}, "names", Scorer)
     most, bigram = scores["most"].whole(), scores["bigram"].whole()
     assert bigram.top(1) == most.top(1)
     assert bigram.brier() == pytest.approx(most.brier(), abs=0.01)
@@ -113,7 +114,7 @@ def test_shuffling_keeps_what_is_asked_and_destroys_the_order() -> None:
         mixed = shuffled(cycle, seed=3, draw=draw)
         assert [Counter(order.numbers) for order in mixed] == [Counter(order.numbers) for order in cycle]
         assert mixed != cycle
-        scorer = two_fold(mixed, halves(mixed), {"bigram": Markov(1)}, "names")["bigram"].whole()
+        scorer = two_fold(mixed, halves(mixed), {"bigram": Markov(1)}, "names", Scorer)["bigram"].whole()
         values.append(scorer.top(1))
     assert inside(5 / 19, mean_interval(values, CERTAIN))
 
@@ -133,8 +134,8 @@ def test_shuffled_scores_stand_beside_the_ordered_ones() -> None:
 def test_moves_carry_over_where_names_are_new() -> None:
     """Each dialogue asks for two things of its own by turns: known by recency, unknown by name."""
     pairs = [Asked((2 * k, 2 * k + 1) * 6, chunks=0) for k in range(30)]
-    by_move = prequential(pairs, {"markov": Markov(2)}, "moves")["markov"].whole()
-    by_name = two_fold(pairs, halves(pairs), {"markov": Markov(2)}, "names")["markov"].whole()
+    by_move = prequential(pairs, {"markov": Markov(2)}, "moves", Scorer)["markov"].whole()
+    by_name = two_fold(pairs, halves(pairs), {"markov": Markov(2)}, "names", Scorer)["markov"].whole()
     assert by_move.top(1) == pytest.approx(10 / 11, abs=0.02)  # all but the second query, which is new
     assert by_name.top(1) == 0.0
 
