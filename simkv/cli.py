@@ -20,7 +20,7 @@ import click
 
 from simkv import __version__
 from simkv.cli_mrc import mrc
-from simkv.cli_trace import predictability
+from simkv.cli_predictability import predictability
 from simkv.errors import InputError, InvariantError
 
 if TYPE_CHECKING:
