@@ -20,6 +20,7 @@ import click
 
 from simkv import __version__
 from simkv.cli_mrc import mrc
+from simkv.cli_predictability import predictability
 from simkv.errors import InputError, InvariantError
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def list_(kind: str | None, as_json: bool) -> None:
                 click.echo(f"      {parameter['name']}: {parameter['type']}, {default}")
 
 
-@cli.group(commands=[mrc])
+@cli.group(commands=[mrc, predictability])
 def trace() -> None:
     """Look at traces, and make or convert them."""
 

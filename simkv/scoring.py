@@ -70,6 +70,54 @@ class _Group:
     happened: int = 0
 
 
+class Ranks:
+    """Where in the order of a forecast what was asked for stood: what top-k counts, and nothing else.
+
+    Attributes
+    ----------
+    queries : fed so far.
+
+    Examples
+    --------
+    >>> ranks = Ranks()
+    >>> ranks.add({"a": 0.8, "b": 0.2}, "b")
+    >>> ranks.top(1), ranks.top(2)
+    (0.0, 1.0)
+    """
+
+    def __init__(self) -> None:
+        self.queries = 0
+        self._counts: dict[
+            tuple[int, int], int
+        ] = {}  # (items more probable than the one asked, as probable) -> queries
+
+    def add(self, forecast: Mapping[K, float], asked: K) -> None:
+        """Take in one query."""
+        given = forecast.get(asked, 0.0)
+        above = equal = 0
+        if given:  # else not named, or with probability 0
+            for p in forecast.values():
+                above += p > given
+                equal += p == given
+        self.queries += 1
+        self._counts[above, equal] = self._counts.get((above, equal), 0) + 1
+
+    def absorb(self, other: Ranks) -> None:
+        """Take in all queries of another, which stays as it is."""
+        self.queries += other.queries
+        for rank, queries in other._counts.items():
+            self._counts[rank] = self._counts.get(rank, 0) + queries
+
+    def top(self, k: int) -> float | None:
+        """Return the share of queries for one of the `k` most probable items; equals share the last places."""
+        if not self.queries:
+            return None
+        shares = (
+            queries * min(1.0, max(0, k - above) / equal) for (above, equal), queries in self._counts.items() if equal
+        )
+        return math.fsum(shares) / self.queries
+
+
 class Scorer:
     """Scores of one predictor, prequentially.
 
@@ -98,7 +146,7 @@ class Scorer:
         self.floor = floor
         self.queries = 0
         self._groups: dict[float, _Group] = {}
-        self._ranks: dict[tuple[int, int], int] = {}  # (items more probable than the one asked, as probable) -> queries
+        self._ranks = Ranks()
 
     def add(self, forecast: Mapping[K, float], asked: K, candidates: int | None = None) -> None:
         """Take in one query.
@@ -122,12 +170,30 @@ class Scorer:
             raise InputError(f"candidates: want at least the {items} items named and asked for, got {candidates}")
         self.queries += 1
         given = forecast.get(asked, 0.0)
+        groups = self._groups
         for probability in forecast.values():
-            self._group(probability).count += 1
+            (groups.get(probability) or self._group(probability)).count += 1
         self._group(0.0).count += (items if candidates is None else candidates) - len(forecast)
         self._group(given).happened += 1
-        rank = (sum(p > given for p in forecast.values()), sum(p == given for p in forecast.values()) if given else 0)
-        self._ranks[rank] = self._ranks.get(rank, 0) + 1
+        self._ranks.add(forecast, asked)
+
+    def absorb(self, other: Scorer) -> None:
+        """Take in all queries of another scorer, which stays as it is.
+
+        Examples
+        --------
+        >>> one, two = Scorer(), Scorer()
+        >>> one.add({"a": 1.0}, "a"), two.add({"a": 1.0}, "b"), one.absorb(two)
+        (None, None, None)
+        >>> one.queries, one.top(1)
+        (2, 0.5)
+        """
+        self.queries += other.queries
+        for probability, found in other._groups.items():
+            group = self._group(probability)
+            group.count += found.count
+            group.happened += found.happened
+        self._ranks.absorb(other._ranks)
 
     def brier(self) -> float | None:
         """Return the mean over queries of the sum over items of (probability - asked)^2: 0 best, 2 worst.
@@ -154,14 +220,7 @@ class Scorer:
 
     def top(self, k: int) -> float | None:
         """Return the share of queries for one of the `k` most probable items; equals share the last places."""
-        if not self.queries:
-            return None
-        shares = (
-            queries * min(1.0, max(0, k - above) / equal)
-            for (above, equal), queries in self._ranks.items()
-            if equal  # 0 = not named, or with probability 0
-        )
-        return math.fsum(shares) / self.queries
+        return self._ranks.top(k)
 
     def split(self, bins: int | None = None) -> Split | None:
         """Return the parts of the Brier score; their sum is `brier()` up to rounding.

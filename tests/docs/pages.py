@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: A block, and what stands behind it up to the end of the table, if a table follows.
-_BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?P<printed>(?:\n(?:[^\n#`|]+ = [^\n]+\n\n)?(?:\|[^\n]*\n)+)?)", re.DOTALL)
+_BLOCK = re.compile(
+    r"```python\n(?P<code>.*?)```\n(?P<printed>(?:\n(?:[^\n#`|]+ = [^\n]+\n\n)?(?:\|[^\n]*\n)+)?)", re.DOTALL
+)
 
 
 class Executed(NamedTuple):
@@ -43,7 +45,8 @@ def execute(text: str, changes: Mapping[str, str]) -> Iterator[Executed]:
 
 def rows(text: str) -> list[dict[str, str]]:
     """Return the rows of a table, by column."""
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]] if cells else []
 
 

@@ -9,7 +9,7 @@ from simkv.metrics import replication_metrics
 from simkv.report.comparison import Comparison
 from tests.conftest import ROOT
 
-#: [s] Mean TTFT above that of a hit, of a published report on HiCache with MiniMax-M2.7: recompute, tiers L3-a and L3-b.
+#: [s] Mean TTFT above that of a hit, of a published report on HiCache with MiniMax-M2.7: recompute, L3-a and L3-b.
 WAVE_S = {"recompute": 1.725 - 0.482, "L3-a": 2.450 - 0.482, "L3-b": 1.447 - 0.482}
 LONG_S = {"recompute": 5.118 - 1.027, "L3-a": 5.250 - 1.027, "L3-b": 2.697 - 1.027}
 LONG = {"workload.trace": "../traces/tier_long.jsonl", "servers.gpu.gpu.prefill_per_token": "34.7 us"}

@@ -1,0 +1,106 @@
+"""How does a predictor come to see a dialogue? Items as moves (what simkv's sources remember) or by their names.
+
+moves : as `simkv.history` has it. Chunks of a document by difference, everything else by recency ("what was used
+    just before", "what was used before that", "something new"): what one dialogue teaches serves the next, though
+    its document is another. A new thing has no name there, so nobody can name it.
+names : the items themselves. For names that mean the same in every dialogue (tools, intents), a predictor of order
+    n is then an n-gram over the names, and of order 0 their popularity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from simkv.history import Remembered
+from simkv.kv.block import Run
+from simkv.kv.prefix import Content, Conversation
+from simkv.predictors import History, Item, Outcome
+from simkv.predictors.question import LONGEST_CONTEXT
+from simkv.request import Session, TraceHeader, Turn
+
+Sees = Literal["moves", "names"]
+_HEADER = TraceHeader(16, "independent", "global", has_sessions=True, provenance={})
+
+
+class Follower(Protocol):
+    """One dialogue while it is played: what may be seen before a query, then what the query asked."""
+
+    def view(self) -> History:
+        """Return what is known before the next query."""
+        ...
+
+    def learn(self) -> tuple[Item, Outcome]:
+        """Take in the next query; return what it asked for, as forecasts name it, and the outcome."""
+        ...
+
+
+class Named:
+    """A dialogue whose items are seen by their numbers."""
+
+    def __init__(self, numbers: Sequence[int], session: int) -> None:
+        self._numbers = numbers
+        self._session = session
+        self._asked: list[Item] = []
+        self._moves: list[int] = []
+
+    def view(self) -> History:
+        """Return the names so far; a move is a name."""
+        return History(self._session, self._asked, self._moves, _itself, chunks=0)
+
+    def learn(self) -> tuple[Item, Outcome]:
+        """Take in the next name."""
+        number = self._numbers[len(self._moves)]
+        outcome = Outcome(self._session, tuple(self._moves[-LONGEST_CONTEXT:]), number)
+        self._asked.append(number)
+        self._moves.append(number)
+        return number, outcome
+
+
+class Moved:
+    """A dialogue as the source of a simulation remembers it."""
+
+    def __init__(self, numbers: Sequence[int], session: int, chunks: int) -> None:
+        if chunks:
+            turns = tuple(Turn(1, 1, chunks=(chunk,)) for chunk in numbers)
+            told = Session("dialogue", turns, "independent", chunk_tokens=(_HEADER.block_tokens,) * chunks)
+        else:
+            turns = tuple(Turn(1, 1, block_runs=(Run(number, 1),)) for number in numbers)
+            told = Session("dialogue", turns)
+        self._conversation = Conversation(told, session, Content(_HEADER))
+        self._memory = Remembered(self._conversation)
+        self._at = 0
+
+    def view(self) -> History:
+        """Return what the source remembers."""
+        return self._memory.view(None)
+
+    def learn(self) -> tuple[Item, Outcome]:
+        """Take in the next query."""
+        outcome = self._memory.learn(self._conversation.prompt(self._at))
+        if outcome is None:
+            raise ValueError("a query without an item; want them left out before")
+        self._at += 1
+        return self._memory.asked[-1], outcome
+
+
+def _itself(move: int) -> Item | None:
+    return move
+
+
+def follow(numbers: Sequence[int], session: int, chunks: int, sees: Sees) -> Follower:
+    """Return the dialogue as a predictor shall see it.
+
+    Parameters
+    ----------
+    numbers : what each query asks for: chunk indices, or numbers that stand for names.
+    session : tells dialogues apart.
+    chunks : of the document; 0 = items are no chunks.
+
+    Examples
+    --------
+    >>> dialogue = follow([0, 2, 2], session=0, chunks=3, sees="moves")
+    >>> [dialogue.learn()[1].move for _ in range(3)]
+    [1, 2, 0]
+    """
+    return Named(numbers, session) if sees == "names" else Moved(numbers, session, chunks)
