@@ -25,14 +25,15 @@ class Adaptive:
     """Move what has a utility U = p g phi - v g - mu S (1 - p) above 0, in order of U per byte, within B' Z.
 
     g = a + C + S/B is what a query waits for what is not there. phi is the mean part of it that is hidden when the
-    query comes, by the learned time to the next query; Z is that time's mean. Think time and rate are estimates; while
-    either is missing it moves what is more probable than `unknown_above`.
+    query comes, by the learned time to the next query; Z is a quantile of that time. Think time and rate are estimates;
+    while either is missing it moves what is more probable than `unknown_above`.
 
     Attributes
     ----------
     price_s_per_byte : [s/byte] mu, how many seconds of waiting a wasted byte is worth.
     displaced : v, the probability that what makes room for an item would have been used, in [0, 1]; None = the part of
         what speculation pushed out lately that was asked for again.
+    quantile : of the time to the next query, that Z is.
     unknown_above : probability in [0, 1]; what is above it moves while rate or time are unknown.
     kind : "kv", "text" or "compute".
 
@@ -43,6 +44,7 @@ class Adaptive:
 
     price_s_per_byte: float = 0.0
     displaced: float | None = None
+    quantile: float = 0.5
     unknown_above: float = 0.5
     kind: Kind = "kv"
 
@@ -51,6 +53,8 @@ class Adaptive:
             raise ValueError(f"price_s_per_byte must be 0 or more, got {self.price_s_per_byte}")
         if self.displaced is not None and not 0 <= self.displaced <= 1:
             raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
+        if not 0 < self.quantile < 1:
+            raise ValueError(f"quantile must be above 0 and below 1, got {self.quantile}")
         if not 0 <= self.unknown_above <= 1:
             raise ValueError(f"unknown_above must be in [0, 1], got {self.unknown_above}")
 
@@ -68,4 +72,4 @@ class Adaptive:
             won_s = utility_s(p, phi, saved_s(view, item, self.kind, rate_bps), displaced, waste_s)
             if won_s > 0:
                 candidates.append(Candidate(won_s, takes_s, item))
-        return [Prefetch(candidate.item, self.kind) for candidate in fitting(candidates, gap.mean_s)]
+        return [Prefetch(candidate.item, self.kind) for candidate in fitting(candidates, gap.quantile(self.quantile))]

@@ -12,7 +12,7 @@ from simkv.policies.prefetch.worth import Busy, behind, gap_of, likely, spare_bp
 @PREFETCH.register("edf")
 @dataclass
 class Edf:
-    """Give what is probable enough its expected need as a deadline; drop what would probably come too late.
+    """Give what is probable enough the median time of its need as a deadline; drop what would come too late.
 
     An item is kept if the next query comes after its arrival with at least the probability `confidence`; before it go
     the backlog of all sessions and what was kept already. Before a rate is known everything is kept. The link sends
@@ -44,9 +44,9 @@ class Edf:
             raise ValueError(f"think_s must be above 0, got {self.think_s}")
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
-        """Return what can be in time, most probable first, all by the time when the query is expected."""
+        """Return what can be in time, most probable first, all by the median time of the query."""
         gap, spare = gap_of(view, self.think_s), spare_bps(view)
-        needed_s = view.now_s + gap.mean_s
+        needed_s = view.now_s + gap.quantile(0.5)
         busy, kept = Busy(), []
         if spare is not None:
             busy = Busy(0.0, transfer_s(view.link.backlog_bytes(), spare))

@@ -18,7 +18,7 @@ class Knapsack:
 
     Attributes
     ----------
-    quantile : of the time to the next query, that Z is; None = Z is its mean.
+    quantile : of the time to the next query, that Z is; not its mean, which for heavy tails is a time that few wait.
     think_s : [s] mean time to the next query while no timing predictor tells.
     kind : "kv", "text" or "compute".
 
@@ -26,12 +26,12 @@ class Knapsack:
     9(1), 2003 (a stretch knapsack); the order is Dantzig's, Operations Research 5(2), 1957.
     """
 
-    quantile: float | None = None
+    quantile: float = 0.5
     think_s: float = 10.0
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if self.quantile is not None and not 0 < self.quantile < 1:
+        if not 0 < self.quantile < 1:
             raise ValueError(f"quantile must be above 0 and below 1, got {self.quantile}")
         if not 0 < self.think_s < math.inf:
             raise ValueError(f"think_s must be above 0, got {self.think_s}")
@@ -41,8 +41,7 @@ class Knapsack:
         rate_bps, spare = view.link.rate_bps(), spare_bps(view)
         if rate_bps is None or spare is None:
             return []
-        gap = gap_of(view, self.think_s)
-        budget_s = gap.mean_s if self.quantile is None else gap.quantile(self.quantile)
+        budget_s = gap_of(view, self.think_s).quantile(self.quantile)
         candidates = [
             Candidate(p * saved_s(view, item, self.kind, rate_bps), work_s(view, item, self.kind, spare), item)
             for p, item in likely(view)

@@ -12,7 +12,7 @@ from simkv.policies.prefetch.worth import gap_of, likely, spare_bps, transfer_s,
 @PREFETCH.register("spare-bandwidth")
 @dataclass
 class SpareBandwidth:
-    """Move the most probable items, as many as (1 - rho_0) B times the expected time carries, less the backlog.
+    """Move the most probable items, as many as (1 - rho_0) B carries until the next query, less the backlog.
 
     What does not fit is passed over for what does. Before a rate is known nothing is known to be spare, and nothing
     moves.
@@ -20,6 +20,7 @@ class SpareBandwidth:
     Attributes
     ----------
     threshold : least probability of an item, itself too little.
+    quantile : of the time to the next query, that is counted on.
     think_s : [s] mean time to the next query while no timing predictor tells.
     kind : "kv", "text" or "compute".
 
@@ -28,12 +29,15 @@ class SpareBandwidth:
     """
 
     threshold: float = 0.0
+    quantile: float = 0.5
     think_s: float = 10.0
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        if not 0 < self.quantile < 1:
+            raise ValueError(f"quantile must be above 0 and below 1, got {self.quantile}")
         if not 0 < self.think_s < math.inf:
             raise ValueError(f"think_s must be above 0, got {self.think_s}")
 
@@ -42,7 +46,7 @@ class SpareBandwidth:
         spare, chosen = spare_bps(view), []
         if spare is None:
             return []
-        left_s = gap_of(view, self.think_s).mean_s
+        left_s = gap_of(view, self.think_s).quantile(self.quantile)
         if self.kind != "compute":
             left_s -= transfer_s(view.link.backlog_bytes(), spare)
         for _, item in likely(view, self.threshold):

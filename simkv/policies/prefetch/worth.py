@@ -9,37 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from simkv.policies.prefetch.question import Kind, PrefetchView
 from simkv.predictors.gap import Gap
 from simkv.predictors.question import Item
+from simkv.predictors.timing.distributions import Memoryless
 from simkv.units import BITS_PER_BYTE
 
 _SLICES = 64  # of the integral in `hidden`; an error of 1/128 at most, where the next query's time is certain
-
-
-@dataclass(frozen=True)
-class Memoryless:
-    """A time to the next query of which nothing but the mean is known.
-
-    Examples
-    --------
-    >>> gap = Memoryless(10.0)
-    >>> round(gap.cdf(10.0), 3), round(gap.quantile(0.5), 3)
-    (0.632, 6.931)
-    """
-
-    mean_s: float
-
-    def cdf(self, t_s: float) -> float:
-        """Return P(the query comes within `t_s`)."""
-        return -math.expm1(-t_s / self.mean_s) if t_s > 0 else 0.0
-
-    def quantile(self, q: float) -> float:
-        """Return [s] the time within which it comes with probability `q`."""
-        return -self.mean_s * math.log1p(-q) if q < 1 else math.inf
 
 
 class Candidate(NamedTuple):
