@@ -280,7 +280,7 @@ def _save(comparison: Comparison, folder: Path) -> None:
 
 def _unfinished(comparison: Comparison, scenario: Scenario) -> int:
     """Warn of requests that did not end; return the exit code."""
-    left = {arm.info.name: count for arm in comparison.summary.arms if (count := arm.requests["unfinished"])}
+    left = {arm["name"]: n for arm in comparison.to_json()["arms"] if (n := arm["requests"]["unfinished"])}
     if not left:
         return DONE
     _tell("warning: unfinished requests: " + ", ".join(f"{name} {count}" for name, count in left.items()))
