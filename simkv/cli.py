@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simkv import __version__
+from simkv.cli_explain import explain
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
 from simkv.errors import InputError, InvariantError
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
     return code if isinstance(code, int) else DONE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(commands=[explain], context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, message="simkv %(version)s")
 def cli() -> None:
     """Simulate LLM serving with moving KV cache: what does each policy do to latency, bandwidth and GPU time?
@@ -279,8 +280,7 @@ def _save(comparison: Comparison, folder: Path) -> None:
 
 def _unfinished(comparison: Comparison, scenario: Scenario) -> int:
     """Warn of requests that did not end; return the exit code."""
-    counts = {arm["name"]: arm["requests"]["unfinished"] for arm in comparison.to_json()["arms"]}
-    left = {name: count for name, count in counts.items() if count}
+    left = {arm["name"]: n for arm in comparison.to_json()["arms"] if (n := arm["requests"]["unfinished"])}
     if not left:
         return DONE
     _tell("warning: unfinished requests: " + ", ".join(f"{name} {count}" for name, count in left.items()))

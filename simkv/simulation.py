@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from simkv.build import World, build
@@ -13,7 +13,13 @@ from simkv.results import UNIT_COLUMNS, GpuTotals, RunResult
 from simkv.scenario import Scenario
 
 
-def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = None) -> RunResult:
+def run(
+    scenario: Scenario,
+    arm: str,
+    replication: int = 0,
+    seed: int | None = None,
+    watch: Callable[[World], None] | None = None,
+) -> RunResult:
     """Play one replication of one arm to the end, or to the scenario's horizon.
 
     Parameters
@@ -22,6 +28,7 @@ def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = N
     arm : name of the arm.
     replication : which one; keys all draws.
     seed : instead of the scenario's.
+    watch : is shown the live objects before anything happens.
 
     Raises
     ------
@@ -29,6 +36,8 @@ def run(scenario: Scenario, arm: str, replication: int = 0, seed: int | None = N
     InvariantError : bytes or GPU time are missing or counted twice.
     """
     world = build(scenario.for_arm(arm), replication, scenario.seed if seed is None else seed)
+    if watch is not None:
+        watch(world)
     horizon_s = scenario.run.horizon_s
     with _rare_collections():
         world.env.run(until=horizon_s)

@@ -66,6 +66,8 @@ def test_command_runs(command: str, tmp_path: Path) -> None:
     arguments = shlex.split(command.replace(" --set replications=5", ""))[1:]
     if command.startswith("simkv run scenarios/5g_slice"):
         arguments += ["--set", "replications=1", "--set", "workload.sessions=4"]
+    if command.startswith("simkv explain"):  # what an earlier line of the page saved
+        assert simkv(["run", "scenarios/three_turns.yaml"], tmp_path).returncode == 0
     done = simkv(arguments, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).strip()

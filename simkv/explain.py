@@ -1,0 +1,343 @@
+"""Why did this turn wait so long? One turn of a saved comparison, told arm by arm.
+
+Equal scenario and seed give equal bytes, so nothing of this is recorded when a comparison runs: one replication is
+played again with a tracer, and must give the request that the results folder holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simkv import __version__, simulation
+from simkv.compare import describe
+from simkv.errors import InputError
+from simkv.kv.block import Run
+from simkv.predictors.question import Item
+from simkv.registry import did_you_mean
+from simkv.results import REQUEST_COLUMNS, SCHEMA_VERSION, UNIT_COLUMNS, RunResult
+from simkv.scenario import Scenario, load
+from simkv.tracing import DecisionTrace, JobTrace, PartLook, Tracer, TurnTrace
+
+#: Columns that tell requests of one arm and replication apart, or what became of them.
+_COLUMNS = tuple(name for name in REQUEST_COLUMNS if name not in ("arm", "replication"))
+
+#: What a turn may wait for before its first token, in the order in which it may come.
+CAUSES = {
+    "memory": "for memory at the server",
+    "question": "its question travels to the source",
+    "source_queue": "at the source: for its GPU, for room, or for what another request computes",
+    "source_compute": "the source computes what was missing",
+    "link_queue": "for its turn on the link",
+    "transfer": "on the wire, alone or with others",
+    "link_delay": "delay of the link",
+    "local": "for what this server computes, for another request or ahead of time",
+    "gpu_queue": "for the GPU of the server",
+    "prefill": "prefill of what is not cached",
+}
+
+
+class _Folder(NamedTuple):
+    """A results folder, as far as it has been read."""
+
+    path: Path
+    scenario: Scenario
+    manifest: dict[str, Any]
+
+
+class Wait(NamedTuple):
+    """A stretch of the time to first token, and its cause, a key of `CAUSES`."""
+
+    cause: str
+    start_s: float
+    end_s: float
+
+
+def explain(folder: Path, session: str, turn: int, arms: Sequence[str] = (), replication: int = 0) -> dict[str, Any]:
+    """Return the story of one turn in several arms, as plain lists, dicts, strings and numbers.
+
+    Parameters
+    ----------
+    folder : as `simkv run` saved it.
+    session : its draw index (column `session`), or its `session_id` where only one has it.
+    turn : from 0.
+    arms : names; none = the baseline and the fastest other arm that a real system could be.
+    replication : which one.
+
+    Raises
+    ------
+    InputError : no such folder, arm, replication, session or turn; or the folder's results cannot be played again.
+
+    Examples
+    --------
+    >>> explain(Path("nowhere"), "0", 0)
+    Traceback (most recent call last):
+    simkv.errors.InputError: nowhere: no such folder
+    """
+    read = _read(folder)
+    names = _chosen(read, list(arms))
+    count = int(read.manifest["replications"])
+    if not 0 <= replication < count:
+        raise InputError(f"unknown replication {replication}; want 0 to {count - 1}", str(folder))
+    stored = {name: _stored(read, name, replication) for name in names}
+    draw, row = _found(stored[names[0]], session, turn, str(folder))
+    told = [_arm(read, name, stored[name], (draw, turn), replication) for name in names]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "scenario": read.scenario.name,
+        "seed": read.manifest["seed"],
+        "replication": replication,
+        "session": draw,
+        "session_id": row["session_id"],
+        "turn": turn,
+        "arms": told,
+    }
+
+
+def waits(row: dict[str, Any], told: TurnTrace) -> list[Wait]:
+    """Return what a turn waited for between arrival and first token; the stretches leave no gap.
+
+    Parameters
+    ----------
+    row : its row of the request table.
+    """
+    ends = [("memory", told.memory_s if told.memory_s is not None else told.ready_s)]  # or it is rejected then
+    if told.memory_s is not None and told.ready_s is not None:
+        by = told.brought_by
+        ends += _stages(by, told) if isinstance(by, JobTrace) else [("local", told.ready_s)]
+    ends += [("gpu_queue", row["scheduled_s"]), ("prefill", row["first_token_s"])]
+    found, at_s = [], row["arrival_s"]
+    for cause, end_s in ends:
+        if end_s is not None and end_s > at_s:
+            found.append(Wait(cause, at_s, end_s))
+            at_s = end_s
+    return found
+
+
+def _stages(by: JobTrace, told: TurnTrace) -> list[tuple[str, float | None]]:
+    """Return when the stages of what came last ended, of which those before the turn are passed over."""
+    flow = by.job.flow
+    start_s, end_s = (flow.start_s, flow.end_s) if flow is not None else (None, None)
+    return [
+        ("question", by.begun_s),
+        ("source_queue", by.gpu_s if by.gpu_s is not None else start_s),
+        ("source_compute", by.computed_s),
+        ("link_queue" if by.computed_s is not None else "source_queue", start_s),
+        ("transfer", end_s),
+        ("link_delay", told.ready_s),
+    ]
+
+
+# -- the folder ------------------------------------------------------------------------------------
+
+
+def _read(folder: Path) -> _Folder:
+    if not folder.is_dir():
+        raise InputError("no such folder" if not folder.exists() else "is a file; want a results folder", str(folder))
+    for name in ("manifest.json", "resolved.yaml", "requests.parquet"):
+        if not (folder / name).is_file():
+            raise InputError(f"holds no {name}; want a folder that `simkv run` saved", str(folder))
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        scenario = load(folder / "resolved.yaml")
+        return _Folder(folder, scenario, {name: manifest[name] for name in ("simkv", "seed", "replications", "arms")})
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"is no manifest of results: {error}", str(folder / "manifest.json")) from None
+
+
+def _chosen(read: _Folder, wanted: list[str]) -> list[str]:
+    """Return the arms to tell of, in the order asked for."""
+    known = [str(name) for name in read.manifest["arms"]]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"unknown arm {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+    if wanted:
+        return list(dict.fromkeys(wanted))
+    baseline = "none" if "none" in known else known[0]
+    summary = json.loads((read.path / "summary.json").read_text(encoding="utf-8"))
+    ttft_s = {arm["name"]: arm["metrics"]["ttft_s"]["mean"] for arm in summary["arms"]}
+    others = [
+        (mean_s, name)
+        for name, mean_s in ttft_s.items()
+        if name != baseline and mean_s is not None and not _info(read, name)["reference"]
+    ]
+    return [baseline, *(name for _, name in sorted(others)[:1])]
+
+
+def _info(read: _Folder, name: str) -> dict[str, str]:
+    info = describe(name, read.scenario.for_arm(name).policies)
+    return {
+        key: getattr(info, key) for key in ("name", "prefetch", "eviction", "predictor", "acquisition", "reference")
+    }
+
+
+def _stored(read: _Folder, arm: str, replication: int) -> list[dict[str, Any]]:
+    """Return the rows of one arm and replication."""
+    import pyarrow as pa  # noqa: PLC0415 - nobody else at the command line waits for it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    path = read.path / "requests.parquet"
+    try:
+        there = set(pq.read_schema(path).names)
+        missing = [name for name in REQUEST_COLUMNS if name not in there]
+        if missing:
+            raise InputError(
+                f"has no column {missing[0]!r}: simkv {read.manifest['simkv']} wrote it; run the scenario again",
+                str(path),
+            )
+        table = pq.read_table(path, filters=[("replication", "=", replication)])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot be read: {error}", str(path)) from None
+    return [row for row in table.to_pylist() if row["arm"] == arm]
+
+
+def _found(rows: list[dict[str, Any]], session: str, turn: int, where: str) -> tuple[int, dict[str, Any]]:
+    """Return the draw index of a session and the row of its turn."""
+    by_draw: dict[int, str] = {row["session"]: row["session_id"] for row in rows}
+    draws = [draw for draw, name in by_draw.items() if name == session]
+    if session.isdecimal() and int(session) in by_draw:
+        draws = [int(session)]
+    if len(draws) > 1:
+        told = ", ".join(map(str, draws[:10]))
+        raise InputError(f"session {session!r} was drawn {len(draws)} times; want one of the draws {told}", where)
+    if not draws:
+        hint = did_you_mean(session, list(dict.fromkeys(by_draw.values())))
+        last = max(by_draw, default=-1)
+        raise InputError(f"unknown session {session!r}{hint}; want a session_id, or a draw from 0 to {last}", where)
+    turns = {row["turn"]: row for row in rows if row["session"] == draws[0]}
+    if turn not in turns:
+        first, last = min(turns), max(turns)
+        raise InputError(f"session {session!r} has no turn {turn}; want {first} to {last}", where)
+    return draws[0], turns[turn]
+
+
+# -- one arm ---------------------------------------------------------------------------------------
+
+
+def _arm(
+    read: _Folder, name: str, stored: list[dict[str, Any]], which: tuple[int, int], replication: int
+) -> dict[str, Any]:
+    """Play one arm again and tell of the turn."""
+    tracer = Tracer(*which)
+    result = simulation.run(read.scenario, name, replication, int(read.manifest["seed"]), watch=tracer.attach)
+    row = _row(result, which)
+    expected = next((each for each in stored if (each["session"], each["turn"]) == which), None)
+    if expected is None or any(row is None or row[column] != expected[column] for column in _COLUMNS):
+        written = read.manifest["simkv"]
+        other = (
+            f"simkv {written} wrote it and this is {__version__}"
+            if written != __version__
+            else "another simkv wrote it"
+        )
+        raise InputError(
+            f"arm {name!r} played again does not give the request that requests.parquet holds: {other}, or the trace,"
+            " a profile or a series has changed since; run the scenario again",
+            str(read.path),
+        )
+    assert row is not None
+    assert tracer.told is not None
+    return _info(read, name) | _story(row, tracer.told, tracer)
+
+
+def _row(result: RunResult, which: tuple[int, int]) -> dict[str, Any] | None:
+    """Return one request as a dict; what did not happen is None, as in the file."""
+    columns = result.requests
+    for index, key in enumerate(zip(columns["session"], columns["turn"], strict=True)):
+        if key == which:
+            row = {name: columns[name][index] for name in _COLUMNS}
+            return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in row.items()}
+    return None
+
+
+def _story(row: dict[str, Any], told: TurnTrace, tracer: Tracer) -> dict[str, Any]:
+    first_s, last_s = row["first_token_s"], row["last_token_s"]
+    return {
+        "request": {
+            name: row[name] for name in _COLUMNS if name not in ("session", "session_id", "turn", *UNIT_COLUMNS)
+        },
+        "memory_s": told.memory_s,
+        "asked_s": told.asked_s,
+        "ready_s": told.ready_s,
+        "units": {name: row[name] for name in UNIT_COLUMNS},
+        "ttft_s": None if first_s is None else first_s - row["arrival_s"],
+        "decode_s": None if last_s is None else last_s - first_s,
+        "waits": [{**wait._asdict(), "seconds": wait.end_s - wait.start_s} for wait in waits(row, told)],
+        "brought_by": told.brought_by if isinstance(told.brought_by, str) else _job(told.brought_by),
+        "look_up": [_look(look) for look in told.looks],
+        "promoted": [
+            {"item": _item(_item_of(trace)), "kind": trace.job.kind, "was": was, "at_s": trace.promoted_s}
+            for trace, was in told.promoted
+        ],
+        "transfers": list(_transfers(tracer, first_s)),
+        "speculative_bytes": told.speculative_bytes,
+        "decisions": [_decision(each) for each in tracer.decisions],
+    }
+
+
+def _look(look: PartLook) -> dict[str, Any]:
+    counts = ("blocks", "resident", "arriving", "missing", "speculated")
+    return {
+        "item": _item(look.item),
+        "new": look.fresh,
+        **{name: getattr(look, name) for name in counts},
+        "cause": look.cause,
+    }
+
+
+def _transfers(tracer: Tracer, until_s: float | None) -> Iterator[dict[str, Any]]:
+    """Yield what was moved or made for the session up to the first token."""
+    for trace in tracer.jobs.values():
+        if until_s is None or trace.begun_s < until_s:
+            yield _job(trace)
+
+
+def _job(trace: JobTrace) -> dict[str, Any]:
+    job, flow = trace.job, trace.job.flow
+    sent = flow.wire_bytes_by_class if flow is not None else {}
+    return {
+        "item": _item(_item_of(trace)),
+        "kind": job.kind,
+        "speculative": job.unit is not None,
+        "link": trace.link,
+        "begun_s": trace.begun_s,
+        "computing_s": trace.gpu_s,
+        "computed_s": trace.computed_s,
+        "sending_s": flow.start_s if flow is not None else None,
+        "sent_s": flow.end_s if flow is not None else None,
+        "arrived_s": trace.landed_s,
+        "promoted_s": trace.promoted_s,
+        "stopped_s": trace.stopped_s,
+        "wire_bytes": {traffic.label: count for traffic, count in sent.items()},
+        "outcome": job.unit.outcome if job.unit is not None else None,
+    }
+
+
+def _decision(told: DecisionTrace) -> dict[str, Any]:
+    return {
+        "at_s": told.at_s,
+        "moment": told.moment,
+        "saw": {name: _plain(value) for name, value in told.saw.items()},
+        "decided": [{**each._asdict(), "item": _item(each.item)} for each in told.decided],
+        "held": [_item(item) for item in told.held],
+        "under_way": [_item(item) for item in told.under_way],
+        "begun": [_item(_item_of(trace)) for trace in told.begun],
+        "stopped": [_item(_item_of(trace)) for trace in told.stopped],
+    }
+
+
+def _item_of(trace: JobTrace) -> Item:
+    return trace.job.chain[-1].item if trace.job.chain else trace.job.runs[0]
+
+
+def _item(item: Item) -> int | list[int]:
+    """Return an item as JSON has it: a chunk's index, or [start, count] of a run."""
+    return item if isinstance(item, int) else [*item]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Run | tuple | list):
+        return [_plain(each) for each in value]
+    return value
