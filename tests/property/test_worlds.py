@@ -46,6 +46,21 @@ rooms = st.sampled_from([3, 5, 8, 12, 20, 40, 1000])
 
 
 @st.composite
+def edited(draw: st.DrawFn, turns: list[dict[str, Any]], chunks: list[int]) -> list[dict[str, Any]]:
+    """Return turns some of which edit a chunk of their document."""
+    now, found = list(chunks), []
+    for each in turns:
+        chunk, tokens = draw(st.integers(0, len(now) - 1)), draw(st.sampled_from([1, 8, 16, 40, 100]))
+        kept = draw(st.integers(0, min(tokens, now[chunk])))
+        if not draw(st.booleans()) or kept == tokens == now[chunk]:
+            found.append(each)
+            continue
+        now[chunk] = tokens
+        found.append(each | {"edits": [{"chunk": chunk, "kept_tokens": kept, "tokens": tokens}]})
+    return found
+
+
+@st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Return sessions that read documents, some of them the same."""
     chunk_tokens = st.lists(st.sampled_from([8, 16, 40, 100]), min_size=1, max_size=5)
@@ -59,6 +74,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             turn(*draw(asked), new=draw(lengths), answer=draw(lengths), think=draw(times))
             for _ in range(draw(st.integers(1, 4)))
         ]
+        if document is None and draw(st.booleans()):
+            turns = draw(edited(turns, chunks))
         start = draw(times)
         sessions.append(session(*turns, chunks=chunks, name=f"s{index}", start=start, document_id=document))
     return {"sessions": sessions, "layout": draw(st.sampled_from(["document_first", "independent"]))}
@@ -140,7 +157,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "routing": ["sticky", "round-robin"],
         "predictor": ["markov", "oracle"],
         "prefetch": prefetches,
-        "acquisition": ["fetch", "fetch", "text", "perfect-residency"],
+        "acquisition": ["fetch", "fetch", "delta", "resend", "text", "perfect-residency"],
         "control": ["0 B", "64 B"],
         "horizon": ["", "", ", horizon: 5 s", ", horizon: 30 s"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.kv.prefix import MOST_VERSIONS, OPEN_LOOP, OWN_IDS, Content, Conversation, Part, in_parts, is_own, tokens_in
 from simkv.kv.runmap import REGION_BITS, REGION_BLOCKS
-from simkv.request import Session, TraceHeader, Turn
+from simkv.request import Edit, Session, TraceHeader, Turn
 
 
 def content(scope: Any = "session", *, layout: Any = None, has_sessions: bool = True) -> Content:
@@ -66,6 +67,46 @@ def test_independent_chunks_stand_as_they_are_asked() -> None:
     assert (first.prompt_tokens, second.prompt_tokens) == (32 + 20, 40 + 52)
     assert second.own_known_tokens == 32  # no version: the dialogue's KV is reused behind other chunks
     assert conversation.chain(2) == (first.parts[0],)
+
+
+def edited(session: Session, edits: dict[int, tuple[Edit, ...]]) -> Session:
+    """Return a session some of whose turns edit its document."""
+    turns = tuple(replace(turn, edits=edits.get(index, ())) for index, turn in enumerate(session.turns))
+    return replace(session, turns=turns)
+
+
+def test_an_edit_in_the_context_makes_a_new_version_of_the_dialogue() -> None:
+    """Chunk 1 is edited before it is loaded, chunk 0 afterwards: only the latter stands in front of the dialogue."""
+    edits = {1: (Edit(1, 8, 40),), 2: (Edit(0, 8, 16),)}
+    conversation = Conversation(edited(reading((0,), (0,), (0,), (0,)), edits), 0, content())
+    prompts = [conversation.prompt(turn) for turn in range(4)]
+    assert [prompt.own_known_tokens for prompt in prompts] == [0, 32, 0, 96]
+    assert prompts[0].own.start == prompts[1].own.start != prompts[2].own.start == prompts[3].own.start
+
+
+def test_independent_chunks_are_edited_beside_the_dialogue() -> None:
+    session = edited(reading((0, 1), (0, 1), layout="independent"), {1: (Edit(1, 20, 40),)})
+    conversation = Conversation(session, 0, content())
+    first, second = conversation.prompt(0), conversation.prompt(1)
+    assert second.own_known_tokens == 32
+    assert [part.item for part in second.parts] == [0, 1, 1]
+    assert second.parts[0] == first.parts[0]
+    assert second.parts[1].run == Run(first.parts[1].run.start, 1)
+    assert second.prompt_tokens == 16 + 40 + 52
+
+
+@pytest.mark.parametrize("layout", ["document_first", "independent"])
+def test_the_recorded_order_knows_the_version_of_each_turn(layout: str) -> None:
+    session = edited(reading((1,), (2,), (0, 1), layout=layout), {1: (Edit(1, 20, 70),), 2: (Edit(0, 0, 5),)})
+    conversation = Conversation(session, 0, content())
+    told = conversation.accesses()
+    assert told == [tuple(part.run for part in conversation.prompt(turn).parts) for turn in range(3)]
+
+
+def test_a_document_and_its_edits_are_fewer_than_a_dialogue_has_versions() -> None:
+    turns = tuple(Turn(1, 1, chunks=(0,), edits=(Edit(0, 0, 1),)) for _ in range(MOST_VERSIONS))
+    with pytest.raises(InputError, match="fewer than 4096 chunks, got 1 and 4096 turns that edit it"):
+        Conversation(Session("s", turns, "document_first", chunk_tokens=(1,)), 0, content())
 
 
 def test_interleaved_layouts_are_refused() -> None:
