@@ -17,6 +17,7 @@ from typing import Any
 
 from simkv.errors import InputError, SimkvError
 from simkv.registry import did_you_mean
+from simkv.regret import with_references
 from simkv.report.comparison import ArmInfo, Comparison
 from simkv.results import RunResult
 
@@ -26,6 +27,7 @@ __all__ = ["ArmInfo", "Comparison", "compare"]
 Task = tuple[Any, str, int, int]
 
 KNOWS_NEXT_TURN = "reference point: knows the next turn"
+KNOWS_NEXT_TIME = "reference point: knows when the next turn comes"
 KNOWS_RECORDED_ORDER = "reference point: evicts by the recorded order of use"
 INFEASIBLE = "infeasible reference"
 
@@ -61,7 +63,7 @@ def compare(
     if workers < 1:
         raise InputError(f"want at least 1 worker, got {workers}")
     names = _chosen([arm.name for arm in scenario.arms], arms)
-    infos = tuple(describe(name, scenario.for_arm(name).policies) for name in names)
+    infos = with_references(scenario, [describe(name, scenario.for_arm(name).policies) for name in names])
     used_seed = scenario.seed if seed is None else seed
     tasks = [(scenario, name, replication, used_seed) for name in names for replication in range(scenario.replications)]
     results: list[RunResult | None] = [None] * len(tasks)
@@ -77,18 +79,20 @@ def describe(name: str, policies: Any) -> ArmInfo:
 
     Parameters
     ----------
-    policies : the arm's own, with `prefetch`, `eviction`, `predictor` and `acquisition`, each with a `name`.
+    policies : the arm's own, with `prefetch`, `eviction`, `predictor`, `timing` and `acquisition`, each with a `name`.
     """
     from simkv.policies import ACQUISITION, EVICTION, PREFETCH
     from simkv.predictors import PREDICTORS
+    from simkv.predictors.timing import TIMING
 
     prefetch, eviction = policies.prefetch.name, policies.eviction.name
     predictor, acquisition = policies.predictor.name, policies.acquisition.name
-    # without prefetch nobody asks the predictor
+    # without prefetch nobody asks a predictor
     knows_next = PREFETCH.is_oracle(prefetch) or (prefetch != "none" and PREDICTORS.is_oracle(predictor))
     marks = {
         INFEASIBLE: ACQUISITION.is_oracle(acquisition),
         KNOWS_NEXT_TURN: knows_next,
+        KNOWS_NEXT_TIME: prefetch != "none" and TIMING.is_oracle(policies.timing.name),
         KNOWS_RECORDED_ORDER: EVICTION.is_oracle(eviction),
     }
     reference = "; ".join(mark for mark, holds in marks.items() if holds)

@@ -150,6 +150,29 @@ def ratio_of_means(
     return Estimate(ratio, *ends, n=n) if ends else Estimate(ratio, n=n)
 
 
+def share_removed(
+    baseline: Sequence[float | None], arm: Sequence[float | None], seed: int, level: float = LEVEL
+) -> Estimate:
+    """Return 1 - mean(arm) / mean(baseline): what share of the baseline's is gone, below 0 where there is more.
+
+    Parameters
+    ----------
+    baseline, arm : one value a replication, not negative.
+    seed : of the bootstrap, see `ratio_of_means`.
+
+    Examples
+    --------
+    >>> share_removed([2.0, 4.0], [1.0, 2.0], seed=7).value, share_removed([0.0], [1.0], seed=7).value
+    (0.5, None)
+    """
+    left = ratio_of_means(arm, baseline, seed, level)
+    if left.value is None:
+        return left
+    if left.low is None or left.high is None:
+        return Estimate(1 - left.value, n=left.n)
+    return Estimate(1 - left.value, 1 - left.high, 1 - left.low, n=left.n)
+
+
 def p_value(differences: Sequence[float | None]) -> float | None:
     """Return the two-sided p-value of "the mean difference is zero" (paired t test).
 

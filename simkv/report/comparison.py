@@ -29,6 +29,7 @@ class ArmInfo:
     ----------
     prefetch, eviction, predictor, acquisition : registered names.
     reference : why no real system could do this ("infeasible reference", ...); empty for a feasible arm.
+    prefetch_oracles, eviction_oracles : the arms that differ from it in that alone and know the future.
 
     Examples
     --------
@@ -42,6 +43,8 @@ class ArmInfo:
     predictor: str = "sequential"
     acquisition: str = "fetch"
     reference: str = ""
+    prefetch_oracles: tuple[str, ...] = ()
+    eviction_oracles: tuple[str, ...] = ()
 
     @property
     def is_speculative(self) -> bool:

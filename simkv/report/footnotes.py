@@ -27,6 +27,7 @@ DEFINITIONS = (
     "needed units that were not there in time: late: speculated, under way; evicted: brought and gone; wrong: other "
     "things were speculated for the session; cancelled, refused: speculated and stopped, or found no room; uncreated: "
     "the first query of a session; unpredicted: nothing was speculated.",
+    "stall removed: mean stall of {baseline} - that of the arm, over paired turns, and as a share of {baseline}'s.",
     "demand: wire bytes of demand traffic, over all links; in time to open: speculative wire bytes by how they ended "
     "(unused: never used; open: in flight or unasked at the end); wasted = cancelled + evicted + unused; pollution: "
     "demand refetch of what speculation displaced; GPU s: speculative GPU-seconds.",
@@ -41,7 +42,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     words = {"baseline": summary.baseline, "dash": UNDEFINED}
     notes = [f"[{number}] {reference}" for reference, number in marks(summary).items()]
     notes += [definition.format(**words) for definition in DEFINITIONS]
-    notes += [_headline(summary), *_certainty(comparison)]
+    notes += [_headline(summary), *_regrets(summary), *_certainty(comparison)]
     notes.append(f"quality: {_quality(summary)}")
     notes.append(f"GPU times: {_profiles(comparison.scenario)}{_extrapolated(summary)}")
     notes += _run_notes(comparison)
@@ -61,6 +62,21 @@ def _headline(summary: Summary) -> str:
         f"N x = mean TTFT of {summary.best} / mean TTFT of the arm, over the turns finished in both; {summary.best} "
         "has the lowest mean TTFT of the feasible arms without speculation."
     )
+
+
+def _regrets(summary: Summary) -> list[str]:
+    """Return what regrets mean and which arms they are measured against; nothing where there are none."""
+    against: dict[str, None] = {}
+    for regret in (regret for arm in summary.arms for regret in arm.regrets.values()):
+        if regret.reference is not None:
+            against[regret.reference] = None
+    if not against:
+        return []
+    return [
+        "regret: mean TTFT of the arm - that of the fastest arm that differs from it in prefetch and predictor alone "
+        "and knows the next turn, or in eviction alone and knows the recorded order of use: a reference point, no "
+        f"bound. Here: {', '.join(against)}."
+    ]
 
 
 def _certainty(comparison: Comparison) -> list[str]:

@@ -53,6 +53,12 @@ def _frame_row(summary: Summary, arm: ArmSummary) -> dict[str, Any]:
     row |= _columns("ttft_ratio", to_best.ratio if to_best else Estimate(None))
     row |= _columns("latency_saved_s", arm.saved_s)
     row["net_efficiency_s_per_mb"] = _number(arm.net_efficiency)
+    row |= _columns("exposed_stall_removed_s", arm.stall_removed)
+    row |= _columns("exposed_stall_removed_ratio", arm.stall_removed_ratio)
+    for question, regret in arm.regrets.items():
+        row |= _columns(f"regret_{question}_s", regret.seconds) | {
+            f"regret_{question}_reference": regret.reference or ""
+        }
     row["pollution_bytes"] = arm.pollution_bytes
     row |= {f"speculative_bytes_{outcome}": arm.speculative_bytes[outcome] for outcome in OUTCOMES}
     row |= {f"speculative_gpu_s_{outcome}": arm.speculative_gpu_s[outcome] for outcome in OUTCOMES}

@@ -24,8 +24,9 @@ from simkv.metrics import (
     wasted_bytes,
 )
 from simkv.report.comparison import ArmInfo
+from simkv.report.regrets import Regret, references, regrets
 from simkv.results import MISS_CAUSES, OUTCOMES, SCHEMA_VERSION, RunResult
-from simkv.statistics import Estimate, holm, mean_interval, p_value, paired_difference, ratio_of_means
+from simkv.statistics import Estimate, holm, mean_interval, p_value, paired_difference, ratio_of_means, share_removed
 
 #: Name of a comparison in the JSON -> metric of `Observed.times` over the paired turns. A bare time is its mean;
 #: the difference in `ttft_s.sum` is minus the latency saved.
@@ -77,6 +78,9 @@ class ArmSummary:
     unpaired : turns of all replications that did not finish both here and in the baseline.
     net_efficiency : [s/MB] see `metrics.net_efficiency`.
     quality : the runs' notes on answer quality (semantics F4): words, or an F1.
+    stall_removed : [s] mean stall of the baseline - that of the arm, over paired turns.
+    stall_removed_ratio : the same as a share of the baseline's; None where that never stalls.
+    regrets : by question, "prefetch" and "eviction".
     """
 
     info: ArmInfo
@@ -91,6 +95,9 @@ class ArmSummary:
     net_efficiency: float | None
     wasted_bytes: int
     quality: tuple[Any, ...]
+    stall_removed: Estimate
+    stall_removed_ratio: Estimate
+    regrets: dict[str, Regret]
 
     @property
     def quality_f1(self) -> float | None:
@@ -133,11 +140,13 @@ def summarise(arms: Sequence[ArmInfo], runs: Mapping[str, Sequence[RunResult]], 
     """
     seen = {arm.name: [Observed.of(run) for run in runs[arm.name]] for arm in arms}
     baseline = "none" if "none" in seen else arms[0].name
-    best = _best_non_speculative(arms, seen)
+    best = _fastest([arm.name for arm in arms if arm.may_be_best], seen)
+    against = references(arms, lambda names: _fastest(names, seen))
+    knowing = {arm.name: [other for (name, _), other in against.items() if name == arm.name] for arm in arms}
     pairs = {
         (arm.name, other): [paired(a, b) for a, b in zip(seen[arm.name], seen[other], strict=True)]
         for arm in arms
-        for other in dict.fromkeys((baseline, best))
+        for other in dict.fromkeys((baseline, best, *knowing[arm.name]))
         if other is not None
     }
     contrasts = tuple(
@@ -145,15 +154,27 @@ def summarise(arms: Sequence[ArmInfo], runs: Mapping[str, Sequence[RunResult]], 
         for arm, other in pairs
         if arm != other
         for name, metric in COMPARED.items()
+        if other in (baseline, best) or name == "ttft_s"
     )
-    summaries = tuple(_arm_summary(arm, runs[arm.name], seen[arm.name], pairs[arm.name, baseline]) for arm in arms)
+    differences = {(c.arm, c.baseline): c.difference for c in contrasts if c.metric == "ttft_s"}
+    summaries = tuple(
+        _arm_summary(
+            arm,
+            runs[arm.name],
+            seen[arm.name],
+            pairs[arm.name, baseline],
+            regrets(arm.name, against, lambda ours, theirs: differences[ours, theirs]),
+            seed,
+        )
+        for arm in arms
+    )
     headline = [c for c in contrasts if c.baseline == baseline and c.metric == "ttft_s"]
     corrected = dict(zip((c.arm for c in headline), holm([c.p for c in headline]), strict=True))
     return Summary(summaries, contrasts, baseline, best, corrected)
 
 
-def _best_non_speculative(arms: Sequence[ArmInfo], seen: Mapping[str, list[Observed]]) -> str | None:
-    names = [arm.name for arm in arms if arm.may_be_best]
+def _fastest(names: Sequence[str], seen: Mapping[str, list[Observed]]) -> str | None:
+    """Return the arm with the lowest mean TTFT over the turns finished in all of these; None of none."""
     if not names:
         return None
     replications = zip(*(seen[name] for name in names), strict=True)
@@ -176,11 +197,18 @@ def _contrast(arm: str, baseline: str, name: str, metric: str, pairs: Sequence[P
 
 
 def _arm_summary(
-    info: ArmInfo, runs: Sequence[RunResult], seen: Sequence[Observed], pairs: Sequence[Paired]
+    info: ArmInfo,
+    runs: Sequence[RunResult],
+    seen: Sequence[Observed],
+    pairs: Sequence[Paired],
+    found_regrets: dict[str, Regret],
+    seed: int,
 ) -> ArmSummary:
     each: list[Metrics] = [replication_metrics(run, observed) for run, observed in zip(runs, seen, strict=True)]
     metrics = {name: mean_interval([found[name] for found in each]) for name in each[0]}
     saved_s = mean_interval([pair.saved_s for pair in pairs])
+    stalls_s = [pair.arm["stall_s.mean"] for pair in pairs]
+    baseline_stalls_s = [pair.baseline["stall_s.mean"] for pair in pairs]
     classes = sorted({traffic for run in runs for link in run.links.values() for traffic in link.wire_bytes_by_class})
     return ArmSummary(
         info=info,
@@ -198,6 +226,9 @@ def _arm_summary(
         net_efficiency=net_efficiency(saved_s.value, metrics["any_hit_ratio"].value, metrics["wasted_bytes"].value),
         wasted_bytes=sum(wasted_bytes(run) for run in runs),
         quality=tuple(dict.fromkeys(run.notes["quality"] for run in runs if "quality" in run.notes)),
+        stall_removed=paired_difference(baseline_stalls_s, stalls_s),
+        stall_removed_ratio=share_removed(baseline_stalls_s, stalls_s, seed),
+        regrets=found_regrets,
     )
 
 
@@ -244,6 +275,13 @@ def _arm_json(arm: ArmSummary) -> dict[str, Any]:
         "pollution_bytes": arm.pollution_bytes,
         "requests": arm.requests,
         "extrapolated_time_ratio": arm.metrics["extrapolated_time_ratio"].value,
+        "exposed_stall_removed": {
+            "seconds": arm.stall_removed.value,
+            "ci95": arm.stall_removed.interval,
+            "ratio": arm.stall_removed_ratio.value,
+            "ratio_ci95": arm.stall_removed_ratio.interval,
+        },
+        **{f"regret_{question}": regret.to_json() for question, regret in arm.regrets.items()},
         "miss_causes": {cause: arm.metrics[f"missed.{cause}"].value for cause in MISS_CAUSES},
     }
 

@@ -1,6 +1,7 @@
 """The table that `simkv run` prints: plain text, at most 120 columns, no mean without its uncertainty.
 
-Four blocks (time, prefetching, misses, bytes), then the footnotes without which nobody should quote them.
+Five blocks (time, prefetching, misses, stalls and regrets, bytes), then the footnotes without which nobody should
+quote them.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def to_text(comparison: Comparison) -> str:
         fitted(partial(_time_columns, summary)),
         fitted(partial(_prefetch_columns, summary)),
         fitted(partial(_miss_columns, summary)),
+        fitted(partial(_gain_columns, summary)),
         fitted(partial(_byte_columns, summary, comparison.replications)),
         footnotes(comparison),
     ]
@@ -134,6 +136,23 @@ def _miss_columns(summary: Summary, most: int) -> Columns:
     columns |= {
         head: [number(arm.metrics[name].value, min(3, most)) for arm in summary.arms] for head, name in shares.items()
     }
+    return columns
+
+
+def _gain_columns(summary: Summary, most: int) -> Columns:
+    """Return the stall that an arm removes, and its regrets where any arm has one."""
+    arms = summary.arms
+    digits = decimals([arm.stall_removed.value for arm in arms], most)
+    columns = {
+        "arm": _names(summary),
+        "stall removed s": [with_interval(arm.stall_removed, digits, "+") for arm in arms],
+        "share": [with_interval(arm.stall_removed_ratio, min(2, most)) for arm in arms],
+    }
+    for question in ("prefetch", "eviction"):
+        found = [arm.regrets[question] for arm in arms]
+        if any(regret.reference for regret in found):
+            digits = decimals([regret.seconds.value for regret in found], most)
+            columns[f"regret of {question} s"] = [with_interval(regret.seconds, digits, "+") for regret in found]
     return columns
 
 

@@ -19,6 +19,7 @@ RUN_JSON_KEYS = (
     *("any_hit_ratio", "any_hit_ratio_all_queries", "complete_hit_ratio", "coverage", "accuracy", "timeliness"),
     *("wasted_bytes", "net_efficiency", "quality_f1", "speculative_bytes", "speculative_gpu_s", "pollution_bytes"),
     *("requests", "extrapolated_time_ratio", "readiness", "miss_causes"),
+    *("exposed_stall_removed", "seconds", "regret_prefetch", "regret_eviction", "reference", "reason"),
     *("comparisons", "arm", "baseline", "metric", "difference", "difference_ci95", "ratio", "ratio_ci95"),
 )
 

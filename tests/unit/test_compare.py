@@ -129,7 +129,8 @@ def test_a_dead_worker_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def policies(**names: str) -> Any:
-    chosen = {"prefetch": "none", "eviction": "lru", "predictor": "sequential", "acquisition": "fetch"} | names
+    chosen = {"prefetch": "none", "eviction": "lru", "predictor": "sequential", "acquisition": "fetch"}
+    chosen |= {"timing": "semi-markov", **names}
     return SimpleNamespace(**{question: SimpleNamespace(name=name) for question, name in chosen.items()})
 
 
@@ -140,6 +141,8 @@ def policies(**names: str) -> Any:
         ({"predictor": "oracle"}, ""),  # nobody asks it
         ({"prefetch": "threshold", "predictor": "oracle"}, "reference point: knows the next turn"),
         ({"prefetch": "oracle"}, "reference point: knows the next turn"),
+        ({"timing": "oracle"}, ""),
+        ({"prefetch": "threshold", "timing": "oracle"}, "reference point: knows when the next turn comes"),
         ({"acquisition": "perfect-residency"}, "infeasible reference"),
         ({"eviction": "belady"}, "reference point: evicts by the recorded order of use"),
         (
@@ -212,8 +215,11 @@ def test_json_has_the_agreed_keys_in_the_agreed_order() -> None:
     arm = document["arms"][1]
     assert list(arm) == [
         *("name", "prefetch", "eviction", "predictor", "metrics", "speculative_bytes", "speculative_gpu_s"),
-        *("pollution_bytes", "requests", "extrapolated_time_ratio", "miss_causes"),
+        *("pollution_bytes", "requests", "extrapolated_time_ratio", "exposed_stall_removed"),
+        *("regret_prefetch", "regret_eviction", "miss_causes"),
     ]
+    assert list(arm["exposed_stall_removed"]) == ["seconds", "ci95", "ratio", "ratio_ci95"]
+    assert list(arm["regret_prefetch"]) == ["reference", "seconds", "ci95", "reason"]
     assert list(arm["miss_causes"]) == list(MISS_CAUSES)
     assert list(arm["metrics"]) == [
         *("ttft_s", "tpot_s", "e2e_s", "any_hit_ratio", "any_hit_ratio_all_queries", "complete_hit_ratio"),
