@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from simkv.errors import InvariantError
 from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
-from simkv.policies.eviction.question import Eviction, Sized
+from simkv.policies.eviction.question import Eviction, Expiring, Sized
 
 
 class Entry:
@@ -112,6 +112,7 @@ class KvBuffer:
         self._entries: RunMap[Entry] = RunMap()
         if isinstance(eviction, Sized):
             eviction.sized(self.capacity_blocks)
+        self._expiring = eviction if isinstance(eviction, Expiring) else None
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class KvBuffer:
         """Return how many blocks from the front of `run` are resident without a hole."""
         first, count = run
         at = first
-        for (start, length), entry in self._entries.overlapping(run):
+        for (start, length), entry in self._present(run):
             if start > at or entry.arriving:
                 break
             at = start + length
@@ -131,6 +132,8 @@ class KvBuffer:
 
     def absent(self, run: Run) -> list[Run]:
         """Return the parts of `run` that are neither resident nor arriving."""
+        if self._expiring is not None:
+            self._drop_expired(self._expiring)
         return self._entries.gaps(run)
 
     def not_resident(self, run: Run) -> list[Run]:
@@ -143,7 +146,7 @@ class KvBuffer:
         found = Survey([], [], [], 0, False)
         at, count = run
         end = at + count
-        for stored, entry in self._entries.overlapping(run):
+        for stored, entry in self._present(run):
             start, length = stored
             if start > at:
                 found.absent.append(Run(at, start - at))
@@ -354,6 +357,18 @@ class KvBuffer:
             if victim is None:
                 raise InvariantError("the eviction policy offers no victim although evictable blocks remain")
             need -= self._evict_from_end(victim, need)
+
+    def _present(self, run: Run) -> list[tuple[Run, Entry]]:
+        """Return the entries that overlap `run`; whoever looks does not find what has expired."""
+        if self._expiring is not None:
+            self._drop_expired(self._expiring)
+        return self._entries.overlapping(run)
+
+    def _drop_expired(self, policy: Expiring) -> None:
+        """Evict what its policy holds no longer."""
+        now_s = self._now()
+        while (run := policy.expired(now_s)) is not None:
+            self._evict_from_end(run, run.count)
 
     def _evict_from_end(self, victim: Run, need: int) -> int:
         """Evict up to `need` blocks from the end of `victim`, passing over what is in use; return how many went."""

@@ -36,8 +36,8 @@ class Fifo:
         return self._line.first()
 
     def coming(self, run: Run) -> Coming:
-        """Return as many as the first run of the line gives: what comes in goes behind all others."""
-        return Coming(self._line.first_count())
+        """Return as many as are here: what comes in goes behind all others."""
+        return Coming(max(1, self._line.blocks))
 
     def passed(self, run: Run, now_s: float) -> None:
         """Do nothing: everything is stored."""

@@ -59,12 +59,19 @@ class Sized(Protocol):
 class Priced(Protocol):
     """A policy that weighs what it costs to get a block back."""
 
-    def priced(self, recompute_s: Callable[[Run], float], transfer_s: float) -> None:
-        """Learn the costs of a block [s]; called once, before the run.
+    def priced(self, recompute_s: Callable[[Run], float]) -> None:
+        """Learn what it costs to compute a block of a run again [s], at its middle's depth in its prompt.
 
-        `recompute_s` takes a run and returns the cost of prefilling one of its blocks again, at its mean depth in
-        its prompt; `transfer_s` is that of moving one, wherever it stands.
+        Called once, before the run; asked only of blocks that some prompt has named.
         """
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """A policy that drops blocks though nobody needs their room."""
+
+    def expired(self, now_s: float) -> Run | None:
+        """Return what is dropped now, all of it; None when there is nothing. Asked until it says so."""
 
 
 @runtime_checkable
