@@ -112,7 +112,7 @@ def _check_open_loop(scenario: Scenario) -> None:
 def _check_block_runs(scenario: Scenario) -> None:
     policies = scenario.policies
     used = {"prefetch": PREFETCH.get(policies.prefetch.name)}
-    if policies.prefetch.name not in ("none", "sequential", "oracle"):  # these ask no predictor
+    if getattr(used["prefetch"], "asks_predictor", True):
         used["predictor"] = PREDICTORS.get(policies.predictor.name)
     for question, plugin in used.items():
         if getattr(plugin, "needs_chunks", False):

@@ -42,7 +42,7 @@ class Line:
             self._next()
 
     def over(self, job: Job) -> None:
-        """A job's transfer has ended, was cancelled or became demand: let the next one go."""
+        """A job's last bit has left, or it was cancelled or became demand: let the next one go."""
         if job is self._sending:
             self._sending = None
             self._next()

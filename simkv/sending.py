@@ -298,6 +298,8 @@ class Source:
         job.in_line = False
         link = self._links[job.receiver]
         job.flow = link.send(job.payload_bytes, job.traffic, lambda _: self._landed(job))
+        if job.deadline_s is not None:
+            job.flow.on_sent = lambda: self._lines[link].over(job)
         if job.unit is not None:
             self._ledger.watch(job.unit, job.flow)
             if job.kind == "kv" and not job.demand:
@@ -311,7 +313,6 @@ class Source:
 
     def _landed(self, job: Job) -> None:
         job.landed = True
-        self._lines[self._links[job.receiver]].over(job)
         job.receiver.delivered(job)
         self._end(job)
 

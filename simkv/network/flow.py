@@ -53,7 +53,7 @@ class TransferRecord(NamedTuple):
 
 
 class Flow(Member):
-    """One transfer over one link; made by `Link.send`, read-only for everybody else but for `tag`.
+    """One transfer over one link; made by `Link.send`, read-only for everybody else but for `tag` and `on_sent`.
 
     Attributes
     ----------
@@ -66,6 +66,7 @@ class Flow(Member):
     wire_bytes_by_class : [bytes] what it sent in each class that it has left or ended in. Once it has ended
         they sum to `wire_bytes`, or to what it sent before it was cut.
     tag : free for the caller.
+    on_sent : set by the caller; called when its last bit has left, unless it was cancelled.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Flow(Member):
         "cancelled",
         "control",
         "end_s",
+        "on_sent",
         "payload_bytes",
         "start_s",
         "tag",
@@ -112,6 +114,7 @@ class Flow(Member):
         self.cancelled = False
         self.wire_bytes_by_class: dict[Traffic, int] = {}
         self.tag: object = None
+        self.on_sent: Callable[[], None] | None = None
         self._bits_left = bits_left
         self._on_arrival = on_arrival
         self._goal_bits = float(self.wire_bytes * BITS_PER_BYTE)  # what it will have sent when it ends

@@ -93,10 +93,8 @@ class Link:
         for what, value in (("delay_s", delay_s), ("rtt_s", rtt_s), ("committed_bytes", committed_bytes)):
             if value is not None and not (0.0 <= value < math.inf):
                 raise InputError(f"{what} is a finite number, not below 0; got {value}", where)
-        self.env = env
-        self.name = name
-        self.capacity = capacity
-        self.delay_s = delay_s
+        self.env, self.name = env, name
+        self.capacity, self.delay_s = capacity, delay_s
         self.rtt_s = 2.0 * delay_s if rtt_s is None else rtt_s
         self.transport = transport
         self.discipline = discipline
@@ -388,6 +386,8 @@ class Link:
             self._close(flow, "cancelled")
         else:
             call_at(self.env, t_s + self.delay_s, Order.TRANSFER_END, lambda: self._arrive(flow))
+            if flow.on_sent is not None:
+                call_at(self.env, t_s, Order.TRANSFER_END, flow.on_sent)
 
     def _arrive(self, flow: Flow) -> None:
         if flow in self._open:

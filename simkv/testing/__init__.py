@@ -16,12 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from simkv.errors import InputError
-from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
+from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
 from simkv.predictors import PREDICTORS
 from simkv.predictors.timing import TIMING
 from simkv.registry import Registry, did_you_mean
 from simkv.testing.batching import batching_answers
 from simkv.testing.choices import acquisition_answers, routing_answers
+from simkv.testing.estimation import check_memory, estimator_answers
 from simkv.testing.eviction import check_cost, eviction_answers
 from simkv.testing.prediction import predictor_answers
 from simkv.testing.prefetch import check_threshold, prefetch_answers
@@ -32,6 +33,7 @@ __all__ = [
     "answers",
     "check_acquisition",
     "check_batching",
+    "check_estimator",
     "check_eviction",
     "check_policy",
     "check_predictor",
@@ -46,6 +48,7 @@ _Check = tuple[Registry[Any], Callable[[Subject], str], Callable[[Subject], None
 _CHECKS: dict[str, _Check] = {
     "acquisition": (ACQUISITION, acquisition_answers, None),
     "batching": (BATCHING, batching_answers, None),
+    "estimator": (ESTIMATORS, estimator_answers, check_memory),
     "eviction": (EVICTION, eviction_answers, check_cost),
     "predictor": (PREDICTORS, predictor_answers, None),
     "prefetch": (PREFETCH, prefetch_answers, check_threshold),
@@ -62,7 +65,7 @@ def check_policy(kind: str, name: str, params: Params | None = None) -> None:
 
     Parameters
     ----------
-    kind : the question it answers: acquisition, batching, eviction, predictor, prefetch, routing or timing.
+    kind : the question it answers: acquisition, batching, estimator, eviction, predictor, prefetch, routing or timing.
     name : as it is registered, or a dotted path.
     params : its parameters; None = those of its static method `example_params()`, or else its defaults.
 
@@ -117,6 +120,19 @@ def check_batching(name: str, params: Params | None = None) -> None:
     >>> check_batching("chunked-fcfs")
     """
     check_policy("batching", name, params)
+
+
+def check_estimator(name: str, params: Params | None = None) -> None:
+    """Raise unless a bandwidth estimator expects only what it could have learned, in memory that does not grow.
+
+    Nothing before the first transfer or report, nothing outside all that was measured, a constant rate exactly; only
+    oracles and estimators that hear reports are given any, and none of the future.
+
+    Examples
+    --------
+    >>> check_estimator("ewma")
+    """
+    check_policy("estimator", name, params)
 
 
 def check_eviction(name: str, params: Params | None = None) -> None:

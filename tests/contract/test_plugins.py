@@ -7,14 +7,14 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from simkv import testing
 from simkv.errors import InputError
 from simkv.kv.block import Run
-from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
+from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
 from simkv.policies.acquisition import AcquisitionView, Plan
 from simkv.policies.batching import BatchView
 from simkv.policies.prefetch import Prefetch, PrefetchView
@@ -25,6 +25,7 @@ from simkv.registry import Registry
 REGISTRIES: dict[str, Registry[Any]] = {
     "acquisition": ACQUISITION,
     "batching": BATCHING,
+    "estimator": ESTIMATORS,
     "eviction": EVICTION,
     "predictor": PREDICTORS,
     "prefetch": PREFETCH,
@@ -34,12 +35,19 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 #: Parameters that are harder than the defaults.
 HARDER: dict[tuple[str, str], list[dict[str, object]]] = {
+    ("estimator", "harmonic-mean"): [{"window": 1}],
+    ("estimator", "sliding-quantile"): [{"window": 1}, {"quantile": 0.0}, {"quantile": 1.0}],
+    ("estimator", "stale-report"): [{"period_s": 0.3, "delay_s": 0.0}, {"period_s": 7.0, "delay_s": 3.0}],
     ("predictor", "markov"): [{"order": 0}, {"order": 3}],
     ("predictor", "task-graph"): [{"back_off": 0.0}],
     ("predictor", "topic"): [{"decay": 0.0, "rate": 0.0}],
     ("prefetch", "threshold"): [{"threshold": 0.0}, {"threshold": 0.2, "kind": "text"}],
     ("prefetch", "sequential"): [{"ahead": 4}],
     ("prefetch", "oracle"): [{"ahead": 4, "kind": "text"}],
+    ("prefetch", "always-k"): [{"k": 3, "kind": "compute"}],
+    ("prefetch", "price-aware"): [{"price_s_per_byte": 1e-6, "link": "shared"}, {"price_s_per_byte": 0.0}],
+    ("prefetch", "adaptive"): [{"price_s_per_byte": 1e-6, "displaced": 0.2, "kind": "compute"}],
+    ("prefetch", "just-in-time"): [{"threshold": 0.0, "margin_s": 0.0, "kind": "text"}],
 }
 
 CASES = [
@@ -165,6 +173,30 @@ def prefetch(decide: Callable[[PrefetchView], object]) -> type:
     return answering("decide", decide)
 
 
+def estimator(estimate: Callable[..., object], hears: bool = False) -> type:
+    """Return an estimator that answers with a function of all measured rates, the time, and the report."""
+
+    @dataclass
+    class Plugin:
+        """Expect something.
+
+        Source: none.
+        """
+
+        hears_reports: ClassVar[bool] = hears
+        _rates: list[float] = field(default_factory=list, init=False, repr=False)
+
+        def measured(self, rate_bps: float, duration_s: float, now_s: float) -> None:
+            """Keep it for ever."""
+            self._rates.append(rate_bps)
+
+        def estimate_bps(self, now_s: float, report: Callable[[float], float] | None) -> object:
+            """Return what the function says."""
+            return estimate(self._rates, now_s, report)
+
+    return Plugin
+
+
 def batching(select: Callable[[BatchView], object]) -> type:
     """Return a batching policy that answers with a function."""
     return answering("select", select)
@@ -223,6 +255,28 @@ BROKEN: dict[str, tuple[str, type, str]] = {
     "impure": ("predictor", predictor(lambda view: {0: next(counter) / 1e6}), "predicts something else"),
     "retroactive": ("predictor", predictor(lambda view: shared, teach), "changes a given answer"),
     "meddling": ("predictor", predictor(forget), "changes the history"),
+    "thin air": ("estimator", estimator(lambda rates, now_s, report: 1e6), "before any transfer has ended"),
+    "twice the rate": (
+        "estimator",
+        estimator(lambda rates, now_s, report: 2 * rates[-1] if rates else None),
+        "outside all that was measured",
+    ),
+    "never knows": ("estimator", estimator(lambda rates, now_s, report: None), "although a transfer has ended"),
+    "first for ever": (
+        "estimator",
+        estimator(lambda rates, now_s, report: rates[0] if rates else None),
+        r"it keeps \d+ bytes after",
+    ),
+    "future report": (
+        "estimator",
+        estimator(lambda rates, now_s, report: report(now_s + 1), hears=True),
+        "in the future",
+    ),
+    "whim": (
+        "estimator",
+        estimator(lambda rates, now_s, report: rates[next(counter) % len(rates)] if rates else None),
+        "expects something else",
+    ),
     "twice": (
         "prefetch",
         prefetch(lambda view: [Prefetch(item) for item in (*view.probabilities(), *view.probabilities())]),

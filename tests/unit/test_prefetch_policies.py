@@ -327,6 +327,8 @@ def test_just_in_time_begins_when_it_can_just_be_there() -> None:
     answer = PREFETCH.create("just-in-time").decide(seen)
     assert [move.item for move in answer] == [1, 2]
     assert [move.start_s for move in answer] == pytest.approx([145.4, 141.4], **CLOSE)
+    unknown = PREFETCH.create("just-in-time").decide(view({1: 0.9, 2: 0.9}, held=[2], rate_bps=None, gap=Certain(50.0)))
+    assert [move.start_s for move in unknown] == pytest.approx([0.0, 149.9], **CLOSE)
     seen.moment = "timer"
     assert PREFETCH.create("just-in-time").decide(seen) == [Prefetch(1), Prefetch(2)]
 

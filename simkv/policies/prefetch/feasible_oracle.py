@@ -28,6 +28,7 @@ class FeasibleOracle:
     point, not a bound (semantics G5): sessions that share a buffer do not know of one another.
     """
 
+    asks_predictor: ClassVar[bool] = False
     moments: ClassVar[frozenset[Moment]] = frozenset({"query", "pause"})
 
     ahead: int = 64

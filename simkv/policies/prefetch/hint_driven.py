@@ -20,6 +20,7 @@ class HintDriven:
     Source: SYMPHONY, arXiv:2412.16434, NSDI'26 (advisory requests ahead of turns).
     """
 
+    asks_predictor: ClassVar[bool] = False
     moments: ClassVar[frozenset[Moment]] = frozenset({"hint"})
 
     kind: Kind = "kv"

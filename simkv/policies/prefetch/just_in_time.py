@@ -17,7 +17,7 @@ class JustInTime:
 
     Begins at now + the q-quantile of the time to the next query - (compute + S / B') - a margin, S being all that an
     item needs: what is held when the answer ends may be evicted during a long think time, and is brought back. While no
-    rate is known it begins at once.
+    rate is known, what is lacking begins at once, and for what is there sending counts as nothing.
 
     Attributes
     ----------
@@ -53,12 +53,13 @@ class JustInTime:
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return what is probable, each with its beginning; when a timer rings, what waited begins."""
         items, spare = [item for _, item in likely(view, self.threshold)], spare_bps(view)
-        if view.moment == "timer" or spare is None:
+        if view.moment == "timer":
             return [Prefetch(item, self.kind) for item in items]
         needed_s = view.now_s + gap_of(view, self.think_s).quantile(self.quantile) - self.margin_s
         moves, ahead_s = [], view.link.delay_s
         for item in items:
             size_bytes = {"kv": view.item_bytes(item), "compute": 0}.get(self.kind, view.lacking_bytes(item, self.kind))
-            ahead_s += view.compute_s(item) + transfer_s(size_bytes, spare)
-            moves.append(Prefetch(item, self.kind, start_s=max(0.0, needed_s - ahead_s)))
+            ahead_s += view.compute_s(item) + (transfer_s(size_bytes, spare) if spare is not None else 0.0)
+            begins_at_once = spare is None and not view.held(item)
+            moves.append(Prefetch(item, self.kind, start_s=0.0 if begins_at_once else max(0.0, needed_s - ahead_s)))
         return moves

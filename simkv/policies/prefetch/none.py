@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from simkv.policies.prefetch.question import PREFETCH, Prefetch, PrefetchView
 
@@ -14,6 +15,8 @@ class NoPrefetch:
 
     Source: seed document 0, Phase 2, policy 1; demand paging (Denning, 1970).
     """
+
+    asks_predictor: ClassVar[bool] = False
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
 
@@ -23,6 +24,8 @@ class Oracle:
     Source: perfect-prediction bound, Vitter and Krishnan, "Optimal prefetching via data compression", JACM 43(5),
     1996; semantics G5 (a reference point, not a bound).
     """
+
+    asks_predictor: ClassVar[bool] = False
 
     ahead: int = 1
     kind: Kind = "kv"

@@ -150,7 +150,8 @@ class PrefetchPolicy(Protocol):
     """One method to write.
 
     A class may say more of itself: `moments: ClassVar[frozenset[Moment]]` = when it is asked (default: at queries);
-    `needs_chunks: ClassVar[bool]` = it works on documents only; `reserved_ratio: float` = the share of the link that
+    `needs_chunks: ClassVar[bool]` = it works on documents only; `asks_predictor: ClassVar[bool]` = whether it looks at
+    probabilities (default: it does); `reserved_ratio: float` = the share of the link that
     is cut off for its speculation alone.
     """
 

@@ -22,6 +22,7 @@ class Sequential:
     seed document 0, Phase 2, policy 2.
     """
 
+    asks_predictor: ClassVar[bool] = False
     needs_chunks: ClassVar[bool] = True  # "next" has a meaning only inside a document
 
     ahead: int = 1
