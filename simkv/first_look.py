@@ -12,7 +12,8 @@ from simkv.claim import Claim
 from simkv.fates import Fates
 from simkv.jobs import Job
 from simkv.kv.block import Run, overlap
-from simkv.kv.buffer import KvBuffer, Survey
+from simkv.kv.buffer import KvBuffer
+from simkv.kv.survey import Survey
 from simkv.ledger import Ledger, Unit
 
 

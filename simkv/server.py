@@ -21,9 +21,10 @@ from simkv.errors import InvariantError
 from simkv.first_look import FirstLook
 from simkv.jobs import Job, Pieces, Query, Receiver
 from simkv.kv.block import Run, joined, overlap
-from simkv.kv.buffer import KvBuffer, Survey, room_for
+from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own
 from simkv.kv.runmap import RunMap, RunSet
+from simkv.kv.survey import Survey, room_for
 from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Traffic

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from simkv.crps import crps_sample
 from simkv.dialogues import Dialogue
 from simkv.predictability.estimates import Ratio, told
-from simkv.scoring import crps_sample
 from simkv.workload.readers.summary import quantile
 
 #: A forecast is handed to the score as so many values, each standing for an equal share of probability.

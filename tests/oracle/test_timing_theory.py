@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from simkv.crps import crps_gap, crps_sample
 from simkv.errors import InputError
 from simkv.predictors.gap import Gap
 from simkv.predictors.timing import TIMING, TimingPredictor, TimingView
@@ -16,7 +17,6 @@ from simkv.predictors.timing.distributions import Binned, Certain, LogNormal, Me
 from simkv.predictors.timing.semi_markov import SemiMarkov
 from simkv.request import GapKind
 from simkv.rng import stream
-from simkv.scoring import crps_gap, crps_sample
 from simkv.workload import open_trace
 
 TOOL, HUMAN = (11.1, 1.08), (142.0, 1.82)  # median [s] and sigma, docs/data.md

@@ -7,9 +7,10 @@ from itertools import pairwise, product
 
 import pytest
 
+from simkv.crps import crps_quantiles, crps_sample
 from simkv.errors import InputError
 from simkv.rng import stream
-from simkv.scoring import Bin, Scorer, Split, crps_quantiles, crps_sample
+from simkv.scoring import Bin, Scorer, Split
 
 THIRD = 1 / 3
 Pairs = list[tuple[dict[str, float], str]]
