@@ -91,7 +91,7 @@ def test_s0_04_sequential_predictor(tmp_path: Path, order: range, hits: int) -> 
 
 
 def test_s0_05_topic_predictor() -> None:
-    """On planted topics it beats the sequential predictor and is calibrated (long: tests/oracle/test_topic_and_workflow.py)."""
+    """On planted topics it beats the sequential predictor and is calibrated."""
     talks = list(TopicalFollowUp(conversations=150).sessions(seed=3))
     topic, sequential = (prequential(PREDICTORS.create(name), talks, skip=50) for name in ("topic", "sequential"))
     assert (topic.top(1) or 0) > (sequential.top(1) or 0) + 0.05
