@@ -78,9 +78,7 @@ class KvBuffer:
 
     def absent(self, run: Run) -> list[Run]:
         """Return the parts of `run` that are neither resident nor arriving."""
-        if self._expiring is not None:
-            self._drop_expired(self._expiring)
-        return self._entries.gaps(run)
+        return self._entries.gaps(run) if self._expiring is None else self.survey(run).absent
 
     def not_resident(self, run: Run) -> list[Run]:
         """Return the parts of `run` that are not resident: absent or still arriving."""
@@ -200,13 +198,10 @@ class KvBuffer:
 
     def touch(self, run: Run) -> None:
         """Use resident blocks for no time: `pin` and `release` in one."""
-        free = []
-        for piece, entry in self._isolate(run):
-            if entry.arriving:
-                raise InvariantError(f"{piece} was used before it arrived")
-            if not entry.pins:
-                free.append((piece, entry))
-        self._tell(free, True)
+        found = self._isolate(run)
+        if any(entry.arriving for _, entry in found):
+            raise InvariantError(f"{run} was used before it arrived")
+        self._tell([(piece, entry) for piece, entry in found if not entry.pins], True)
 
     def _tell(self, free: list[tuple[Run, Entry]], was_used: bool) -> None:
         """Tell the eviction policy of blocks that nobody uses any more."""
@@ -305,16 +300,11 @@ class KvBuffer:
             need -= self._evict_from_end(victim, need)
 
     def _present(self, run: Run) -> list[tuple[Run, Entry]]:
-        """Return the entries that overlap `run`; whoever looks does not find what has expired."""
+        """Return the entries that overlap `run`; what has expired is evicted before anybody looks."""
         if self._expiring is not None:
-            self._drop_expired(self._expiring)
+            while (expired := self._expiring.expired(self._now())) is not None:
+                self._evict_from_end(expired, expired.count)
         return self._entries.overlapping(run)
-
-    def _drop_expired(self, policy: Expiring) -> None:
-        """Evict what its policy holds no longer."""
-        now_s = self._now()
-        while (run := policy.expired(now_s)) is not None:
-            self._evict_from_end(run, run.count)
 
     def _evict_from_end(self, victim: Run, need: int) -> int:
         """Evict up to `need` blocks from the end of `victim`, passing over what is in use; return how many went."""

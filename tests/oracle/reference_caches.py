@@ -87,3 +87,72 @@ class Min:
         """Return the index of the next access to a block."""
         later = range(self.at + 1, len(self.accesses))
         return next((index for index in later if self.accesses[index] == block), math.inf)
+
+
+class WTinyLfu:
+    """A window of 1 %; what leaves it must have been counted more often than the next victim of the main part.
+
+    The main part is an LRU in two segments, of which the upper has 80 %.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.main_size = size - max(1, int(size * 0.01))
+        self.upper_size = int(self.main_size * 0.8)
+        self.window: OrderedDict[int, None] = OrderedDict()
+        self.lower: OrderedDict[int, None] = OrderedDict()
+        self.upper: OrderedDict[int, None] = OrderedDict()
+        self.counts: dict[int, int] = {}
+        self.uses = 0
+
+    def access(self, block: int) -> bool:
+        """Look, evict, insert."""
+        if block in self.window:
+            self.window.move_to_end(block)
+            return True
+        if block in self.lower or block in self.upper:
+            self.use_main(block)
+            return True
+        if len(self.window) + len(self.lower) + len(self.upper) == self.size:
+            self.evict()
+        self.window[block] = None
+        self.count(block)
+        return False
+
+    def use_main(self, block: int) -> None:
+        """Lift a block; what the upper segment cannot hold falls back."""
+        self.lower.pop(block, None)
+        self.upper[block] = None
+        self.upper.move_to_end(block)
+        if len(self.upper) > self.upper_size:
+            self.lower[self.upper.popitem(last=False)[0]] = None
+        self.count(block)
+        self.uses += 1
+        if self.uses == 32 * self.main_size:
+            self.uses = 0
+            self.counts = {other: count // 2 for other, count in self.counts.items()}
+
+    def evict(self) -> None:
+        """Fill the main part from the window; then let the next of the window or of the main part go."""
+        while len(self.lower) + len(self.upper) < self.main_size:
+            self.admit()
+        victims = self.lower or self.upper
+        leaving = next(iter(self.window))
+        victim = next(iter(victims))
+        if self.counts.get(leaving, 0) > self.counts.get(victim, 0):
+            del victims[victim]
+            self.admit()
+        else:
+            del self.window[leaving]
+            self.count(leaving)
+
+    def admit(self) -> None:
+        """Move the next of the window into the lowest segment that has room."""
+        block = self.window.popitem(last=False)[0]
+        is_full = len(self.lower) >= self.main_size - self.upper_size
+        (self.upper if is_full and len(self.upper) < self.upper_size else self.lower)[block] = None
+        self.count(block)
+
+    def count(self, block: int) -> None:
+        """Count a use."""
+        self.counts[block] = self.counts.get(block, 0) + 1

@@ -29,10 +29,13 @@ class Sieve:
 
     def used(self, run: Run, now_s: float) -> None:
         """Note a second use where it stands."""
-        for node in reversed(self._line.isolate(run)):
+        nodes = self._line.isolate(run)
+        hand = self._standing()
+        for node in reversed(nodes):
             if node.value < _AGAIN:
                 node.value += 1
-                self._line.join(node)
+                if node is not hand:  # what the hand has passed stays apart from where it stands
+                    self._line.join(node)
 
     def removed(self, run: Run) -> None:
         """Forget it."""
@@ -40,11 +43,8 @@ class Sieve:
 
     def victim(self, need_bytes: int) -> Run | None:
         """Walk on to the first run that was not used again, and return it."""
-        line = self._line
-        node = self._hand or line.end.after
+        line, node = self._line, self._standing()
         while True:
-            while node.line is None:  # it has left; the hand goes on to what came after it
-                node = node.after
             if node is line.end:
                 node = node.after
                 if node is line.end:
@@ -56,10 +56,20 @@ class Sieve:
             node.value = _USED
             node = node.after
 
+    def _standing(self) -> Node:
+        """Return where the hand stands; where it stood may have left, and what came after it is next."""
+        node = self._hand or self._line.end.after
+        while node.line is None:
+            node = node.after
+        self._hand = node
+        return node
+
     def coming(self, run: Run) -> Coming:
         """Return as many as the victim gives: what comes in stands behind the hand until it comes round."""
-        victim = self.victim(1)
-        return Coming(1 if victim is None else victim[1])
+        if self.victim(1) is None or self._hand is None:
+            return Coming(1)
+        blocks, is_newest = self._hand.run[1], self._hand.after is self._line.end
+        return Coming(max(1, blocks - is_newest))  # the last of the newest leaves with what has come behind it
 
     def passed(self, run: Run, now_s: float) -> None:
         """Do nothing: everything is stored."""
