@@ -205,6 +205,8 @@ class Mind:
         """Return what is wished for from now on, most urgent first."""
         known = self._known[conversation.key]
         known.decisions += 1
+        if moment == "query":
+            lacks = _beside(known.query.prompt.spans, lacks)
         meaning = _Meaning(known.remembered, known.query.foresight, known.hinted)
         now_s = self._around.now()
         wishes, later_s = [], []
@@ -336,6 +338,14 @@ def _last(remembered: Remembered) -> int | None:
 def spans(chain: tuple[Part, ...]) -> tuple[Run, ...]:
     """Return the blocks of a chain in as few runs as possible."""
     return joined(part.run for part in chain)
+
+
+def _beside(coming: tuple[Run, ...], lacks: Lacks) -> Lacks:
+    """Return what is lacking and does not come anyway, because the query itself asked for it."""
+    asked = RunSet()
+    for span in coming:
+        asked.add(span)
+    return lambda blocks: [piece for run in lacks(blocks) for piece in asked.gaps(run)]
 
 
 def _named(blocks: tuple[Run, ...], prompt: tuple[Run, ...]) -> bool:

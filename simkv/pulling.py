@@ -6,7 +6,7 @@ a push saves; but no belief about the buffer is ever stale, and what is measured
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from simkv.jobs import Job, Query, Receiver
 from simkv.kv.block import Run
@@ -36,7 +36,9 @@ class Puller:
         self._buffer = buffer
         self._sense = sense
         self._ask = ask
-        self._asked_bytes: dict[int, int] = {}  # of each conversation whose wishes the source knows, not here yet
+        self._asked_bytes: dict[
+            int, int
+        ] = {}  # of KV, of each conversation whose wishes the source knows, not here yet
         mind.on_timer = lambda conversation: self._decide(conversation, "timer")
 
     def query(self, query: Query) -> None:
@@ -78,9 +80,20 @@ class Puller:
         if not wishes and key not in self._asked_bytes:  # else nothing wished for stops what was
             return
         held = self._held(wishes)
-        lacking = (gap.count for wish in wishes if wish.is_due for span in spans(wish.chain) for gap in held.gaps(span))
-        self._expect(key, sum(lacking) * self._buffer.block_bytes if wishes else None)
-        self._ask(self._mind.last_query(conversation), wishes, held)
+        query = self._mind.last_query(conversation)
+        self._expect(key, self._lacking_bytes(wishes, held, query.kv if moment == "query" else ()) if wishes else None)
+        self._ask(query, wishes, held)
+
+    def _lacking_bytes(self, wishes: list[Wish], held: RunSet, coming: Iterable[tuple[int, Run]]) -> int:
+        """Return [bytes] of KV that wishes will bring, each block once, and none that comes anyway."""
+        lacking, asked = RunSet(), RunSet()
+        for _, run in coming:
+            asked.add(run)
+        for wish in wishes:
+            for span in spans(wish.chain) if wish.is_due and wish.kind == "kv" else ():
+                for piece in (piece for gap in held.gaps(span) for piece in asked.gaps(gap)):
+                    lacking.add(piece)
+        return sum(run.count for run, _ in lacking) * self._buffer.block_bytes
 
     def _expect(self, key: int, count_bytes: int | None) -> None:
         self._sense.expects(key, (count_bytes or 0) - self._asked_bytes.pop(key, 0))

@@ -41,7 +41,9 @@ def waiting(folder: Path, timing: str, initiator: str = "push", **told: Any) -> 
         folder,
         session(*turns, chunks=[16, 16, 16, 16]),
         prefetch="waiting",
-        predictor=f"sequential, timing: {timing}, initiator: {initiator}",
+        predictor="sequential",
+        timing=timing,
+        initiator=initiator,
         gpu="{name: fixed, decode_step: 1 s}",
         **told,
     )

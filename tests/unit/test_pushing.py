@@ -50,9 +50,9 @@ def test_who_is_no_oracle_sees_no_future(tmp_path: Path, seen: list[Any]) -> Non
         predictor="wondering",
     )
     assert seen[1::2] == [None, None]
-    # Shown when the question reaches the source; chunk 0 is believed held only from the second time on
+    # Shown when the question reaches the source; chunk 0 comes because it is asked for, then it is believed held
     assert seen[0::2] == [
-        (0.1, None, [0], 2, False, BLOCK_BYTES),
+        (0.1, None, [0], 2, True, BLOCK_BYTES),
         (pytest.approx(9.3, **CLOSE), None, [0, 1], 2, True, BLOCK_BYTES),
     ]
 

@@ -114,10 +114,11 @@ class PrefetchView:
     asked : the items asked so far in the session, newest last.
     chunks : number of chunks of the session's document; 0 when the session names block runs.
     probabilities : returns {item: P(the next query needs it | history)} from the scenario's predictor.
-    held : whether the receiver is believed to hold an item (a pushing source has a directory, semantics C2).
+    held : whether the receiver is believed to hold an item with all that it needs, or the query that was just learned
+        of brings it (a pushing source has a directory, semantics C2).
     item_bytes : [bytes] of KV of an item and of all that it needs.
     lacking_bytes : [bytes] that would go over the link for an item: of it and of what it needs, as far as the receiver
-        is believed to lack it, as KV or as text; 0 for what is only computed ahead.
+        is believed to lack it, as KV or as text; 0 for what is only computed ahead. What `held` counts is not lacking.
     foresight : the future, for oracles; None for everyone else.
     moment : why it is asked.
     hinted : items that the client said it will ask next; empty without a hint since the last query.
