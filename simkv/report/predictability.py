@@ -78,6 +78,8 @@ def _next_item(told: Mapping[str, Any]) -> Iterator[str]:
             "ECE": [number(row.get("ece"), 3) for _, _, row in rows],
         }
     )
+    if told["silent"]:
+        yield f"said nothing, for want of what they need: {', '.join(told['silent'])}"
     yield ""
 
 

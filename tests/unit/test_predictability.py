@@ -16,11 +16,11 @@ from simkv.kv.block import Run
 from simkv.predictability import SCHEMA_VERSION, predictability
 from simkv.predictability.blocks import prefix_reuse
 from simkv.predictability.estimates import Ratio
+from simkv.predictability.follow import Asked
 from simkv.predictability.gaps import gaps
 from simkv.predictability.next_item import fitting
 from simkv.predictability.overlap import order, overlap
 from simkv.predictability.prefetching import POLICIES, prefetching
-from simkv.predictability.prequential import Asked
 from simkv.predictability.words import words
 from simkv.report.predictability import to_text
 from tests.conftest import ROOT
