@@ -89,7 +89,11 @@ def test_words_by_hand() -> None:
     """Of "red boat sank" the turn before said boat, all before said red and boat."""
     dialogue = Dialogue(
         "one",
-        (Query(question="What red sea?", heard="A red sky."), Query(heard="The boat"), Query(question="Why has the red boat sunk?", heard="x")),
+        (
+            Query(question="What red sea?", heard="A red sky."),
+            Query(heard="The boat"),
+            Query(question="Why has the red boat sunk?", heard="x"),
+        ),
         title="Sea",
     )
     told = words([dialogue], seed=1, shuffles=2)
