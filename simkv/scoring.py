@@ -176,16 +176,7 @@ class Scorer:
         self._ranks.add(forecast, asked)
 
     def absorb(self, other: Scorer) -> None:
-        """Take in all queries of another scorer, which stays as it is.
-
-        Examples
-        --------
-        >>> one, two = Scorer(), Scorer()
-        >>> one.add({"a": 1.0}, "a"), two.add({"a": 1.0}, "b"), one.absorb(two)
-        (None, None, None)
-        >>> one.queries, one.top(1)
-        (2, 0.5)
-        """
+        """Take in all queries of another scorer, which stays as it is."""
         self.queries += other.queries
         for probability, found in other._groups.items():
             group = self._group(probability)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simkv.dialogues import values
-from simkv.dialogues.passages import answered_at
+from simkv.dialogues.passages import answered_at, cut_in_chunks
 from simkv.dialogues.question import DIALOGUES, About, Dialogue, Query
 from simkv.dialogues.squad import checked_chunks
 
@@ -58,7 +58,8 @@ class Coqa:
             if values.whole(question, "turn_id", place) != values.whole(answer, "turn_id", where):
                 raise ValueError(f"{where}.turn_id: want that of the question, {question['turn_id']}")
             queries.append(self._query(place, question, where, answer, name, story))
-        return Dialogue(name, tuple(queries), title=values.optional_text(told, "source", at), chunks=self.chunks)
+        title = values.optional_text(told, "source", at)
+        return Dialogue(name, tuple(queries), "", title, self.chunks, cut_in_chunks(story, self.chunks))
 
     def _query(
         self, at: str, asked: dict[str, Any], where: str, answer: dict[str, Any], name: str, story: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simkv.dialogues import values
-from simkv.dialogues.passages import answered_at
+from simkv.dialogues.passages import answered_at, cut_in_chunks
 from simkv.dialogues.question import DIALOGUES, About, Dialogue, Query
 from simkv.dialogues.squad import checked_chunks, is_quac, paragraphs
 from simkv.workload.readers import fields
@@ -47,7 +47,7 @@ class Quac:
                 queries = tuple(
                     self._query(place, asked, name, context) for place, asked in values.objects(section, "qas", at)
                 )
-                yield Dialogue(name, queries, group=title, title=title, chunks=self.chunks)
+                yield Dialogue(name, queries, title, title, self.chunks, cut_in_chunks(context, self.chunks))
 
     def _query(self, at: str, asked: dict[str, Any], name: str, context: str) -> Query:
         question = values.text(asked, "question", at)

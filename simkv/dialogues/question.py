@@ -63,6 +63,7 @@ class Dialogue:
     group : dialogues of one group rest on the same task or document; empty = on its own.
     title : what is known before the first query.
     chunks : chunks of its document; 0 = items are no chunks.
+    chunk_texts : the text of each chunk; empty = not known.
     stratum : a part of the set that is told apart where it matters (an agent, a year); empty = none.
     """
 
@@ -71,6 +72,7 @@ class Dialogue:
     group: str = ""
     title: str = ""
     chunks: int = 0
+    chunk_texts: tuple[str, ...] = ()
     stratum: str = ""
 
 

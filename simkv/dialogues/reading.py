@@ -74,7 +74,7 @@ def read_dialogues(path: Path, format: str | None = None, chunks: int | None = N
     with closing(records):
         try:
             name = format or _recognised(records.first)
-            if name in FORMATS:
+            if name not in DIALOGUES:
                 _refuse_chunks(name, chunks)
                 trace = open_recorded(path, name)
                 return _checked(path, name, about_trace(trace), tuple(dialogues_of(trace)))

@@ -47,7 +47,10 @@ def _dialogue(session: Session, has_sessions: bool) -> Dialogue:
                 gap_s=None if is_first else turn.think_s,
                 gap_kind="" if is_first else turn.gap_kind,
                 runs=turn.block_runs,
+                question=" ".join(turn.words),
+                heard=" ".join(turn.words),
             )
         )
     group = session.document_id or ""
-    return Dialogue(session.session_id, tuple(queries), group=group, chunks=len(session.chunk_tokens))
+    texts = tuple(" ".join(words) for words in session.chunk_words)
+    return Dialogue(session.session_id, tuple(queries), group, "", len(session.chunk_tokens), texts)

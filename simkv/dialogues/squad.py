@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simkv.dialogues import values
-from simkv.dialogues.passages import answered_at
+from simkv.dialogues.passages import answered_at, cut_in_chunks
 from simkv.dialogues.question import DIALOGUES, About, Dialogue, Query
 from simkv.workload.readers import fields
 
@@ -53,7 +53,7 @@ class Squad:
             self._query(place, asked, name, context) for place, asked in values.objects(paragraph, "qas", at)
         )
         group = str(paragraph.get("article", title))
-        return Dialogue(name, queries, group=group, title=title, chunks=self.chunks)
+        return Dialogue(name, queries, group, title, self.chunks, cut_in_chunks(context, self.chunks))
 
     def _query(self, at: str, asked: dict[str, Any], name: str, context: str) -> Query:
         question = values.text(asked, "question", at)

@@ -10,6 +10,7 @@ names : the items themselves. For names that mean the same in every dialogue (to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from simkv.history import Remembered
@@ -21,6 +22,26 @@ from simkv.request import Session, TraceHeader, Turn
 
 Sees = Literal["moves", "names"]
 _HEADER = TraceHeader(16, "independent", "global", has_sessions=True, provenance={})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the queries of one dialogue asked for.
+
+    Attributes
+    ----------
+    numbers : chunk indices, or numbers that stand for names.
+    chunks : of its document; 0 = items are no chunks.
+    group : dialogues of one group rest on the same thing.
+    words : content words of each query; empty = not known.
+    chunk_words : content words of each chunk; empty = not known.
+    """
+
+    numbers: tuple[int, ...]
+    chunks: int
+    group: str = ""
+    words: tuple[tuple[str, ...], ...] = ()
+    chunk_words: tuple[tuple[str, ...], ...] = ()
 
 
 class Follower(Protocol):
@@ -60,12 +81,14 @@ class Named:
 class Moved:
     """A dialogue as the source of a simulation remembers it."""
 
-    def __init__(self, numbers: Sequence[int], session: int, chunks: int) -> None:
-        if chunks:
-            turns = tuple(Turn(1, 1, chunks=(chunk,)) for chunk in numbers)
-            told = Session("dialogue", turns, "independent", chunk_tokens=(_HEADER.block_tokens,) * chunks)
+    def __init__(self, asked: Asked, session: int) -> None:
+        words = asked.words or ((),) * len(asked.numbers)
+        if asked.chunks:
+            turns = tuple(Turn(1, 1, chunks=(n,), words=said) for n, said in zip(asked.numbers, words, strict=True))
+            sizes = (_HEADER.block_tokens,) * asked.chunks
+            told = Session("dialogue", turns, "independent", chunk_tokens=sizes, chunk_words=asked.chunk_words)
         else:
-            turns = tuple(Turn(1, 1, block_runs=(Run(number, 1),)) for number in numbers)
+            turns = tuple(Turn(1, 1, block_runs=(Run(number, 1),)) for number in asked.numbers)
             told = Session("dialogue", turns)
         self._conversation = Conversation(told, session, Content(_HEADER))
         self._memory = Remembered(self._conversation)
@@ -88,19 +111,17 @@ def _itself(move: int) -> Item | None:
     return move
 
 
-def follow(numbers: Sequence[int], session: int, chunks: int, sees: Sees) -> Follower:
+def follow(asked: Asked, session: int, sees: Sees) -> Follower:
     """Return the dialogue as a predictor shall see it.
 
     Parameters
     ----------
-    numbers : what each query asks for: chunk indices, or numbers that stand for names.
     session : tells dialogues apart.
-    chunks : of the document; 0 = items are no chunks.
 
     Examples
     --------
-    >>> dialogue = follow([0, 2, 2], session=0, chunks=3, sees="moves")
+    >>> dialogue = follow(Asked((0, 2, 2), chunks=3), session=0, sees="moves")
     >>> [dialogue.learn()[1].move for _ in range(3)]
     [1, 2, 0]
     """
-    return Named(numbers, session) if sees == "names" else Moved(numbers, session, chunks)
+    return Named(asked.numbers, session) if sees == "names" else Moved(asked, session)

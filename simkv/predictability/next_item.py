@@ -8,16 +8,18 @@ frequencies and to repetition inside a dialogue, and only the rest to order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from simkv.dialogues import DialogueSet
+from simkv.dialogues import Dialogue, DialogueSet
 from simkv.errors import InputError
 from simkv.predictability.estimates import of_scores, told, told_scores, told_shuffled
-from simkv.predictability.follow import Sees
-from simkv.predictability.prequential import Asked, Scores, prequential, two_fold
+from simkv.predictability.follow import Asked, Sees
+from simkv.predictability.prequential import Scores, prequential, two_fold
 from simkv.predictability.shuffling import mixed
 from simkv.predictors import PREDICTORS, Predictor
 from simkv.scoring import Ranks, Scorer
+from simkv.workload.readers.text import content_words
 
 #: Queries that all shuffles of a set together may replay before their number is cut; a large set needs few.
 _SHUFFLED_QUERIES = 40_000
@@ -35,20 +37,21 @@ _BY_NAME: tuple[tuple[str, str, dict[str, int]], ...] = (
 def asked_of(found: DialogueSet) -> list[Asked]:
     """Return what the queries of each dialogue asked for, those that need nothing left out."""
     numbers: dict[str | int, int] = {}
-    return [
-        Asked(
-            tuple(
-                query.item
-                if dialogue.chunks and isinstance(query.item, int)
-                else numbers.setdefault(query.item, len(numbers))
-                for query in dialogue.queries
-                if query.item is not None
-            ),
-            dialogue.chunks,
-            dialogue.group,
-        )
-        for dialogue in found.dialogues
-    ]
+    return [_asked(dialogue, numbers) for dialogue in found.dialogues]
+
+
+def _asked(dialogue: Dialogue, numbers: dict[str | int, int]) -> Asked:
+    """Return one dialogue's items, names numbered in the order in which the set first asks for them."""
+    needing = [(query.item, query.question) for query in dialogue.queries if query.item is not None]
+    if not dialogue.chunks:
+        return Asked(tuple(numbers.setdefault(item, len(numbers)) for item, _ in needing), 0, dialogue.group)
+    return Asked(
+        numbers=tuple(item for item, _ in needing if isinstance(item, int)),
+        chunks=dialogue.chunks,
+        group=dialogue.group,
+        words=tuple(content_words(question) for _, question in needing),
+        chunk_words=tuple(content_words(text) for text in dialogue.chunk_texts),
+    )
 
 
 def next_item(found: DialogueSet, seed: int, shuffles: int) -> dict[str, Any]:
@@ -81,7 +84,8 @@ def next_item(found: DialogueSet, seed: int, shuffles: int) -> dict[str, Any]:
             if 1 < len(groups) < len(sequences)
             else {"n/a": "no two dialogues share a task or document"}
         ),
-        "prequential": rows,
+        "prequential": [row for row in rows if row["reliability"]],
+        "silent": [row["predictor"] for row in rows if not row["reliability"]],
     }
 
 
@@ -94,10 +98,13 @@ def shuffled(sequences: Sequence[Asked], seed: int, draw: int) -> list[Asked]:
     >>> sorted(shuffled([line], seed=1, draw=0)[0].numbers)
     [1, 2, 2, 5]
     """
-    return [
-        Asked(tuple(mixed(sequence.numbers, seed, draw, index)), sequence.chunks, sequence.group)
-        for index, sequence in enumerate(sequences)
-    ]
+    return [_reordered(sequence, seed, draw, index) for index, sequence in enumerate(sequences)]
+
+
+def _reordered(sequence: Asked, seed: int, draw: int, index: int) -> Asked:
+    places = mixed(range(len(sequence.numbers)), seed, draw, index)
+    words = tuple(sequence.words[place] for place in places) if sequence.words else ()
+    return replace(sequence, numbers=tuple(sequence.numbers[place] for place in places), words=words)
 
 
 def told_new(sequences: Sequence[Asked]) -> float:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simkv.predictability.estimates import Ratio, told
-from simkv.predictability.follow import Sees, follow
-from simkv.predictability.prequential import Asked
+from simkv.predictability.follow import Asked, Sees, follow
 from simkv.predictors import PREDICTORS, Item
 
 #: What a policy is shown: forecast, last item, chunks of the document (0 = items have no order).
@@ -119,7 +118,7 @@ def _move(one: _Played, chosen: set[Item], asked: Item, seen: set[Item]) -> None
 
 def _steps(sequence: Asked, index: int, sees: Sees, predictor: Any) -> Iterator[tuple[Shown | None, Item]]:
     """Yield what policies see before each query, None before the first, and what it asks for."""
-    dialogue = follow(sequence.numbers, index, sequence.chunks, sees)
+    dialogue = follow(sequence, index, sees)
     last: Item | None = None
     for _ in sequence.numbers:
         shown = None if last is None else (dict(predictor.predict(dialogue.view())), last, sequence.chunks)

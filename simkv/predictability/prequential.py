@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from simkv.predictability.follow import Sees, follow
+from simkv.predictability.follow import Asked, Sees, follow
 from simkv.predictors import Predictor
 from simkv.scoring import Ranks, Scorer
 
@@ -19,22 +19,6 @@ T = TypeVar("T", Scorer, Ranks)
 #: Dialogues are put into so many batches at most, by turns; the bootstrap resamples batches. That keeps it quick for
 #: thousands of dialogues, and changes nothing where there are fewer.
 MOST_BATCHES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the queries of one dialogue asked for.
-
-    Attributes
-    ----------
-    numbers : chunk indices, or numbers that stand for names.
-    chunks : of its document; 0 = items are no chunks.
-    group : dialogues of one group rest on the same thing.
-    """
-
-    numbers: tuple[int, ...]
-    chunks: int
-    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +91,7 @@ def play(
     learn: bool,
 ) -> None:
     """Take predictors through one dialogue."""
-    dialogue = follow(sequence.numbers, session, sequence.chunks, sees)
+    dialogue = follow(sequence, session, sees)
     for place in range(len(sequence.numbers)):
         said = {}
         if place and scorers:

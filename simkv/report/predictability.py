@@ -78,6 +78,8 @@ def _next_item(told: Mapping[str, Any]) -> Iterator[str]:
             "ECE": [number(row.get("ece"), 3) for _, _, row in rows],
         }
     )
+    if told["silent"]:
+        yield f"said nothing, for want of what they need: {', '.join(told['silent'])}"
     yield ""
 
 
@@ -172,4 +174,4 @@ def _blocks(told: Mapping[str, Any]) -> str:
 
 def _gaps(told: Mapping[str, Any]) -> str:
     scores = ", ".join(f"{name.replace('_', ' ')} {number(row['value'], 1)}" for name, row in told["crps_s"].items())
-    return f"{told['gaps']:,}, p50 {told['p50_s']:.1f} s, p90 {told['p90_s']:.1f} s; CRPS in s: {scores}"
+    return f"{told['gaps']:,}, p50 {told['p50_s']:.1f} s, p90 {told['p90_s']:.1f} s;\n    CRPS in s: {scores}"

@@ -38,7 +38,7 @@ SETS = {
     "ShareGPT lengths": "sharegpt_turn_lengths/conversations_shared.jsonl.xz",
 }
 #: They take more than a few seconds.
-LONG = ("SGD", "MultiWOZ", "Claude Code")
+LONG = ("SGD", "MultiWOZ", "Claude Code", "SQuAD (XQuAD English)", "LMCache agents")
 
 POLICIES = ("always-next", "top-1", "top-3", "threshold-0.5", "threshold-0.2")
 

@@ -11,9 +11,10 @@ from statistics import NormalDist
 import pytest
 
 from simkv.dialogues import About, Dialogue, DialogueSet, Query
+from simkv.predictability.follow import Asked
 from simkv.predictability.gaps import gaps
 from simkv.predictability.next_item import fitting, next_item, shuffled
-from simkv.predictability.prequential import Asked, prequential, two_fold
+from simkv.predictability.prequential import prequential, two_fold
 from simkv.predictors.markov import Markov
 from simkv.rng import stream
 from simkv.scoring import Scorer

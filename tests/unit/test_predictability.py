@@ -16,11 +16,11 @@ from simkv.kv.block import Run
 from simkv.predictability import SCHEMA_VERSION, predictability
 from simkv.predictability.blocks import prefix_reuse
 from simkv.predictability.estimates import Ratio
+from simkv.predictability.follow import Asked
 from simkv.predictability.gaps import gaps
 from simkv.predictability.next_item import fitting
 from simkv.predictability.overlap import order, overlap
 from simkv.predictability.prefetching import POLICIES, prefetching
-from simkv.predictability.prequential import Asked
 from simkv.predictability.words import words
 from simkv.report.predictability import to_text
 from tests.conftest import ROOT
@@ -89,7 +89,11 @@ def test_words_by_hand() -> None:
     """Of "red boat sank" the turn before said boat, all before said red and boat."""
     dialogue = Dialogue(
         "one",
-        (Query(heard="A red sky."), Query(heard="The boat"), Query(question="Why has the red boat sunk?", heard="x")),
+        (
+            Query(question="What red sea?", heard="A red sky."),
+            Query(heard="The boat"),
+            Query(question="Why has the red boat sunk?", heard="x"),
+        ),
         title="Sea",
     )
     told = words([dialogue], seed=1, shuffles=2)
@@ -123,6 +127,12 @@ def test_kinds_of_gaps_are_never_pooled() -> None:
     told = gaps(made, seed=1)
     assert {kind: row["crps_s"]["empirical"]["value"] for kind, row in told.items()} == {"human": 0.0, "tool": 0.0}
     assert gaps(made[:1], seed=1)["tool"] == {"n/a": "fewer than 20 gaps in a half"}
+
+
+def test_gaps_are_scored_by_what_the_other_half_taught() -> None:
+    """Every second dialogue pauses for 9 s, the others for 1 s: each half expects what the other does."""
+    made = [Dialogue(str(k), (Query(gap_s=(1.0, 9.0)[k % 2], gap_kind="tool"),) * 10) for k in range(6)]
+    assert gaps(made, seed=1)["tool"]["crps_s"]["median"]["value"] == 8.0
 
 
 def test_history_helps_where_gaps_follow_each_other() -> None:
