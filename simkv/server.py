@@ -257,6 +257,8 @@ class Server:
 
     def _make_way(self, blocks: int, needed: list[Run]) -> None:
         """Stop speculation that holds so many blocks, if it holds as many: demand comes first (semantics D3)."""
+        # a cancelled push keeps its room until it hears so: by then a request may wait for the same blocks
+        needed = needed + [run for claim in self._claims for run in claim.awaited]
         spare = [*self._texts.spare(needed), *self._kv.spare(needed)]
         if sum(freed for freed, _ in spare) < blocks:
             return

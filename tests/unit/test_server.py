@@ -100,6 +100,22 @@ def test_a_demand_takes_the_room_of_a_push_that_nobody_asked_for(tmp_path: Path)
     assert played.column("first_token_s")[1] == pytest.approx(14.2, **CLOSE)
 
 
+def test_room_of_a_cancelled_push_is_kept_for_a_request_that_waits_for_its_blocks(tmp_path: Path) -> None:
+    played = little(
+        tmp_path,
+        session(turn(1), turn(3, think=0.1), turn(2), turn(), chunks=[16] * 5, name="a"),
+        session(turn(0), chunks=[64], name="b", start=2.7),
+        prefetch="sequential",
+        receiver_blocks=6,
+        control="64000 B",  # slow news, behind demand, of the push of chunk 2 that a's jump to 3 cancelled
+        up="1 Gbit/s",
+    )
+    # a asks for chunk 2 at 2.5 and takes its room over; b wants 5 blocks at 2.7, which only that room could give
+    assert set(played.column("status")) == {"finished"}
+    first_s = dict(zip(played.column("session_id"), played.column("first_token_s"), strict=True))
+    assert first_s["b"] > 2.7 + 4.2
+
+
 def test_a_push_that_was_asked_for_keeps_its_room(tmp_path: Path) -> None:
     played = little(
         tmp_path,
