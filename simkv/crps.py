@@ -1,7 +1,7 @@
 """How good are forecasts of a time? The continuous ranked probability score: the absolute error of a distribution.
 
 Proper: nobody gains, on average, by saying anything but what he believes (Gneiting and Raftery, "Strictly proper
-scoring rules, prediction, and estimation", JASA 102, 2007). Lower is better; of a sure forecast it is its absolute error.
+scoring rules, prediction, and estimation", JASA 102, 2007). Lower is better; a sure one scores its error.
 """
 
 from __future__ import annotations
