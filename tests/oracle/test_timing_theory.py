@@ -106,6 +106,14 @@ def test_nobody_scores_better_than_the_truth() -> None:
         assert statistics.fmean(worse) > 3.3 * statistics.stdev(worse) / math.sqrt(len(worse)), (median, sigma)
 
 
+@pytest.mark.parametrize("observed_s", [0.5, 7.0, 30.0])
+def test_the_score_of_an_exponential_is_its_closed_form(observed_s: float) -> None:
+    """y - 2 m (1 - exp(-y / m)) + m / 2, to 1 % of the mean."""
+    mean_s = 7.0
+    expected = observed_s + 2 * mean_s * math.expm1(-observed_s / mean_s) + mean_s / 2
+    assert crps_gap(Memoryless(mean_s), observed_s) == pytest.approx(expected, abs=0.01 * mean_s)
+
+
 def test_the_score_of_a_sample_is_that_of_its_distribution() -> None:
     sample = sorted(drawn(*TOOL, 50, "sample"))
     for observed_s in (0.5, 12.0, 400.0):
