@@ -14,8 +14,13 @@ from simkv import fates
 from simkv.claim import Claim
 from simkv.errors import InvariantError
 from simkv.fates import Fates
+from simkv.first_look import FirstLook
 from simkv.kv.block import Run
+from simkv.kv.buffer import KvBuffer
+from simkv.kv.prefix import Part
+from simkv.ledger import Ledger
 from simkv.metrics import replication_metrics
+from simkv.policies import EVICTION
 from simkv.results import MISS_CAUSES
 from tests.unit.little_worlds import Played, play, scenario, session, turn
 
@@ -101,6 +106,24 @@ def test_two_late_pieces_of_one_chunk_hide_no_other_miss() -> None:
         "needed_units": 3,
         "late_units": 2,
         "wrong_units": 1,
+    }
+
+
+def test_what_is_gone_decides_and_not_what_is_late_beside_it() -> None:
+    """The front of a chunk is on its way, its end was evicted: a late unit, and one more."""
+    ledger = Ledger()
+    buffer = KvBuffer(80, 10, EVICTION.create("lru"), now=lambda: 0.0)
+    look = FirstLook(buffer, ledger)
+    buffer.reserve(Run(0, 2), mark=ledger.open(0, 2, Run(0, 2), look.fates))
+    look.fates.note(Run(2, 2), "evicted")
+    claim = Claim(mock.Mock(key=0), mock.Mock(), mock.Mock(), on_ready=lambda: None)
+    claim.prompt = mock.Mock(parts=[Part(Run(0, 4), 64, 0)], spans=[Run(0, 4)], fresh_blocks=0)
+    ledger.attempts.asked(0)
+    look.at(claim)
+    assert {name: count for name, count in claim.units().items() if count} == {
+        "needed_units": 2,
+        "late_units": 1,
+        "evicted_units": 1,
     }
 
 
