@@ -33,9 +33,36 @@ class Fates:
         self._causes: RunMap[tuple[int, str]] = RunMap()  # numbered in the order in which they were noted
         self._noted: deque[tuple[int, Run]] = deque()
         self._count = 0
+        self._last: tuple[Run, str] | None = None  # noted last, and not yet in the map: the next may join it
 
     def note(self, run: Run, cause: str) -> None:
         """Remember why blocks are gone; what was known of them before no longer matters."""
+        if self._last is not None:
+            (start, count), last_cause = self._last
+            if run[0] + run[1] == start and cause == last_cause:  # a run is evicted from its end, piece by piece
+                self._last = Run(run[0], run[1] + count), cause
+                return
+            self._settle()
+        self._last = run, cause
+
+    def of(self, run: Run) -> str | None:
+        """Return why the first block of a run is missing; None when nothing is remembered of it."""
+        self._settle()
+        found = self._causes.overlapping(Run(run.start, 1))
+        return found[0][1][1] if found else None
+
+    def forget(self, runs: Iterable[Run]) -> None:
+        """These blocks are here, or nobody will ask for them any more."""
+        self._settle()
+        for run in runs:
+            self._causes.take(run)
+
+    def _settle(self) -> None:
+        """Put what was noted last into the map; forget the oldest where there are too many."""
+        if self._last is None:
+            return
+        run, cause = self._last
+        self._last = None
         self._causes.take(run)
         self._count += 1
         self._causes.put(run, (self._count, cause))
@@ -45,16 +72,6 @@ class Fates:
             for piece, (number, _) in self._causes.overlapping(run):
                 if number == oldest:
                     self._causes.remove(piece)
-
-    def of(self, run: Run) -> str | None:
-        """Return why the first block of a run is missing; None when nothing is remembered of it."""
-        found = self._causes.overlapping(Run(run.start, 1))
-        return found[0][1][1] if found else None
-
-    def forget(self, runs: Iterable[Run]) -> None:
-        """These blocks are here, or nobody will ask for them any more."""
-        for run in runs:
-            self._causes.take(run)
 
 
 class Attempts:

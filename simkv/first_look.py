@@ -44,7 +44,7 @@ class FirstLook:
         lacking = look.absent_blocks + sum(run.count for run in look.arriving)
         late_blocks = self._settle_marks(claim, run) if look.is_marked else 0
         if lacking > late_blocks:  # what no speculation brings is one object more
-            first = min([*look.absent, *look.arriving])
+            first = min(look.absent or look.arriving)
             claim.misses[index] = self.fates.of(first) or self._ledger.attempts.why(claim.conversation.key)
         return not lacking
 

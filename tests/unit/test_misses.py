@@ -14,8 +14,13 @@ from simkv import fates
 from simkv.claim import Claim
 from simkv.errors import InvariantError
 from simkv.fates import Fates
+from simkv.first_look import FirstLook
 from simkv.kv.block import Run
+from simkv.kv.buffer import KvBuffer
+from simkv.kv.prefix import Part
+from simkv.ledger import Ledger
 from simkv.metrics import replication_metrics
+from simkv.policies import EVICTION
 from simkv.results import MISS_CAUSES
 from tests.unit.little_worlds import Played, play, scenario, session, turn
 
@@ -104,6 +109,24 @@ def test_two_late_pieces_of_one_chunk_hide_no_other_miss() -> None:
     }
 
 
+def test_what_is_gone_decides_and_not_what_is_late_beside_it() -> None:
+    """The front of a chunk is on its way, its end was evicted: a late unit, and one more."""
+    ledger = Ledger()
+    buffer = KvBuffer(80, 10, EVICTION.create("lru"), now=lambda: 0.0)
+    look = FirstLook(buffer, ledger)
+    buffer.reserve(Run(0, 2), mark=ledger.open(0, 2, Run(0, 2), look.fates))
+    look.fates.note(Run(2, 2), "evicted")
+    claim = Claim(mock.Mock(key=0), mock.Mock(), mock.Mock(), on_ready=lambda: None)
+    claim.prompt = mock.Mock(parts=[Part(Run(0, 4), 64, 0)], spans=[Run(0, 4)], fresh_blocks=0)
+    ledger.attempts.asked(0)
+    look.at(claim)
+    assert {name: count for name, count in claim.units().items() if count} == {
+        "needed_units": 2,
+        "late_units": 1,
+        "evicted_units": 1,
+    }
+
+
 def test_a_unit_without_a_cause_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     units = Claim.units
     monkeypatch.setattr(Claim, "units", lambda claim: units(claim) | {"unpredicted_units": 0})
@@ -128,8 +151,14 @@ def test_the_newest_fates_are_remembered_and_no_more(told: list[tuple[int, int, 
         ours = Fates()
         for start, count, cause in told:
             ours.note(Run(start, count), cause)
+        facts: list[tuple[int, int, str]] = []
+        for start, count, cause in told:  # what continues the note before it to the front is one fact with it
+            if facts and facts[-1][0] == start + count and facts[-1][2] == cause:
+                facts[-1] = (start, count + facts[-1][1], cause)
+            else:
+                facts.append((start, count, cause))
         expected: dict[int, str] = {}
-        for start, count, cause in told[-5:]:
+        for start, count, cause in facts[-5:]:
             expected |= dict.fromkeys(range(start, start + count), cause)
         assert {block: ours.of(Run(block, 1)) for block in range(40)} == {b: expected.get(b) for b in range(40)}
         assert len(ours._noted) <= 5
