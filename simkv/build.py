@@ -32,7 +32,7 @@ from simkv.network.slicing import SlicedLink
 from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
 from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
-from simkv.policies.eviction.question import Foreseeing
+from simkv.policies.eviction.question import Foreseeing, Priced
 from simkv.policies.prefetch import LinkView
 from simkv.predictors import PREDICTORS
 from simkv.predictors.timing import TIMING
@@ -105,7 +105,7 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     arrivals = _arrivals(scenario, traffic, content, replication, seed)
     foresee = lru_cache(maxsize=1)(arrivals.accesses)
     topology = _topology(scenario, env, recorder, replication, seed)
-    maker = _Maker(scenario, env, ledger, topology, header=traffic.header, foresee=foresee)
+    maker = _Maker(scenario, env, ledger, topology, header=traffic.header, content=content, foresee=foresee)
     sources = {name: maker.source(name) for name in scenario.servers if name in maker.source_names}
     serving_names = [name for name in scenario.servers if name not in sources]
     servers = [server for name in serving_names for server in maker.servers(name, sources)]
@@ -215,6 +215,7 @@ class _Maker:
         topology: Topology,
         *,
         header: TraceHeader,
+        content: Content,
         foresee: Callable[[], list[tuple[Run, ...]]],
     ) -> None:
         self.scenario = scenario
@@ -227,6 +228,7 @@ class _Maker:
         self._ledger = ledger
         self._topology = topology
         self._header = header
+        self._content = content
         self._foresee = foresee
 
     def servers(self, name: str, sources: dict[str, Source]) -> list[Server]:
@@ -347,14 +349,18 @@ class _Maker:
         self.gpus[instance] = gpu
         return gpu
 
+    def _recompute_s(self, name: str) -> Callable[[Run], float]:
+        """Return what a block costs to compute again: on the server's own GPU, or on the first that there is."""
+        specs = [self.scenario.servers[name], *self.scenario.servers.values()]
+        gpu = next(spec.gpu for spec in specs if spec.gpu is not None)
+        return self._content.keep_depths().recompute_s(PROFILES.create(*gpu).step_time(self.shape).step)
+
     def _buffer(self, name: str, evicted: Callable[..., None] | None) -> KvBuffer:
         eviction = EVICTION.create(*self.scenario.policies.eviction)
         if isinstance(eviction, Foreseeing):
             eviction.foresee(self._foresee())
-        if getattr(eviction, "bypass", False):
-            raise InputError(
-                "only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass"
-            )
+        if isinstance(eviction, Priced):
+            eviction.priced(self._recompute_s(name))
         size_bytes = self.scenario.servers[name].buffers["hbm"].size_bytes
         if size_bytes < self.block_bytes:
             raise InputError(

@@ -16,7 +16,7 @@ import click
     "--policy",
     "policies",
     multiple=True,
-    metavar="NAME",
+    metavar="NAME[:PARAMETER=VALUE]",
     help="An eviction policy; may be repeated, or several after commas.  [default: belady, fifo, lfu, lru]",
 )
 @click.option(

@@ -26,6 +26,8 @@ def check(scenario: Scenario, header: TraceHeader) -> None:
     InputError : a policy has nothing to work on, or a server could not do what it is asked.
     """
     _check_servers(scenario)
+    if scenario.policies.eviction.params.get("bypass"):
+        raise InputError("only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass")
     check_missing(scenario, header)
     if not header.has_sessions:
         _check_open_loop(scenario)

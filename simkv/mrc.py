@@ -18,6 +18,9 @@ from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Content, Conversation
 from simkv.kv.runmap import RunSet
 from simkv.policies.eviction.question import EVICTION, Coming, Eviction, Foreseeing, Foretold
+from simkv.scenario.document import core_scalar
+from simkv.scenario.misfit import Misfit
+from simkv.scenario.plugins import read
 from simkv.workload import Trace, open_trace
 
 DEFAULT_POLICIES = ("belady", "fifo", "lfu", "lru")
@@ -109,7 +112,7 @@ def hit_counts(
     Parameters
     ----------
     path : a trace of any format.
-    policies : names of eviction policies.
+    policies : eviction policies, by name; parameters may stand behind it (`ttl:ttl=30 s`).
     blocks : sizes; None = 1, 2, 5, 10, 20, ... below the number of different blocks.
     warmup : how many prompts, from the first on, are replayed and not counted.
 
@@ -134,8 +137,8 @@ def counted(
     >>> counted(order, ["lru"], [2]).to_json()["results"][0]
     {'policy': 'lru', 'blocks': 2, 'hits': 0, 'prefix_hits': 0}
     """
-    for name in policies:
-        EVICTION.get(name)
+    for told in policies:
+        policy_of(told)
     if warmup < 0 or warmup >= len(order):
         raise InputError(f"want a warm-up of fewer than the {len(order)} prompts of the trace, got {warmup}")
     total, unique, infinite_hits = _reach(order, warmup)
@@ -144,11 +147,36 @@ def counted(
         if size is not None and size < 1:
             raise InputError(f"want sizes of at least 1 block, got {size}")
     points = []
-    for name in policies:
+    for told in policies:
         for size in sizes:
-            counts = replay(order, EVICTION.create(name), min(size or unique, unique), warmup)
-            points.append(Point(name, size, *counts))
+            counts = replay(order, policy_of(told), min(size or unique, unique), warmup)
+            points.append(Point(told, size, *counts))
     return HitCounts(total, unique, infinite_hits, tuple(points))
+
+
+def policy_of(told: str) -> Eviction:
+    """Return a policy by its name, with parameters behind it as in YAML.
+
+    Raises
+    ------
+    InputError : no such policy or parameter, or a value that does not fit.
+
+    Examples
+    --------
+    >>> policy_of("ttl:ttl=30 s:renew=false")
+    Ttl(ttl_s=30.0, renew=False)
+    """
+    name, *pairs = told.split(":")
+    given: dict[str, object] = {"name": name}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"want NAME:PARAMETER=VALUE, got {pair!r}", f"--policy {told}")
+        given[key.strip()] = core_scalar(value.strip())
+    try:
+        return EVICTION.create(*read("eviction", given))
+    except Misfit as misfit:
+        raise InputError(misfit.message, f"--policy {told}") from None
 
 
 def _reach(order: Sequence[Access], warmup: int) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from itertools import chain, takewhile
 
 from simkv.errors import InputError
 from simkv.kv.block import Run, joined, overlap
+from simkv.kv.depth import Depths
 from simkv.kv.document import Part as Part  # noqa: PLC0414 - whoever works on prompts finds it here
 from simkv.kv.document import Version, versions
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
@@ -116,6 +117,12 @@ class Content:
         self._regions: dict[object, int] = {}
         self._copies: dict[str, int] = {}
         self._seen = RunSet()
+        self.depths: Depths | None = None  # kept where an eviction policy weighs costs
+
+    def keep_depths(self) -> Depths:
+        """Return where blocks stand in their prompts; noted from the next prompt on."""
+        self.depths = self.depths or Depths(self.block_tokens)
+        return self.depths
 
     def blocks(self, tokens: int) -> int:
         """Return how many blocks hold [tokens]."""
@@ -265,6 +272,8 @@ class Conversation:
             self._version_tokens = self._dialogue_tokens
         else:
             prompt = self._block_run_prompt(turn_index)
+        if self._content.depths is not None:
+            self._content.depths.note([*(part.run for part in prompt.parts), prompt.own])
         turns = self.session.turns
         prompt.stopped_by = turns[min(turn_index + 1, len(turns) - 1)].gap_kind  # after the last turn, as before it
         return prompt

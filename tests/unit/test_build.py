@@ -9,6 +9,7 @@ import pytest
 
 from simkv.build import build
 from simkv.errors import InputError
+from simkv.kv.block import Run
 from simkv.scenario import from_text
 from tests.unit.little_worlds import BLOCK_BYTES, little, run_turn, scenario, session, turn
 
@@ -154,3 +155,20 @@ def test_notes_say_what_the_numbers_rest_on(tmp_path: Path) -> None:
     assert little(tmp_path, *CHUNKS).result.notes["quality"] == "not modelled"
     exact = little(tmp_path, *CHUNKS, layout="document_first").result.notes
     assert str(exact["quality"]).startswith("equal by construction")
+
+
+def test_gdsf_is_told_what_recomputing_costs(tmp_path: Path) -> None:
+    """By the roofline of the server's GPU: more, the deeper a block stands in its prompt."""
+    told = {"eviction": "{name: gdsf, cost: recompute}", "gpu": "{name: analytic-phone-npu}"}
+    played = little(tmp_path, session(turn(0), turn(1), chunks=[16 * 400, 16 * 400]), **told)
+    buffer = played.world.servers[0].buffer
+    first = next(run.start for run, _ in buffer._entries)
+    costs = [buffer._eviction._recompute_s(Run(first + at, 1)) for at in (0, 200, 399)]
+    assert costs == sorted(set(costs))
+    assert costs[0] > 0
+
+
+def test_bypass_is_refused(tmp_path: Path) -> None:
+    """KV that is used has to be somewhere."""
+    with pytest.raises(InputError, match="only `simkv trace mrc` can bypass a buffer"):
+        little(tmp_path, *CHUNKS, eviction="{name: belady, bypass: true}")

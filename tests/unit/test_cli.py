@@ -347,3 +347,60 @@ def test_the_front_door(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"load", "run", "compare", "__version__"} <= set(dir(simkv))
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         simkv.lode  # noqa: B018
+
+
+def test_mrc_prints_exactly_the_keys_that_are_promised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON for machines, a table for people, and a figure."""
+    reading = str(ROOT / "traces" / "reading.jsonl.gz")
+    chosen = [
+        "trace",
+        "mrc",
+        reading,
+        "--policy",
+        "lru,belady",
+        "--policy",
+        "fifo",
+        "--blocks",
+        "40",
+        "--blocks",
+        "9,9",
+    ]
+    assert cli.main([*chosen, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == ["accesses", "unique", "infinite_hits", "results"]
+    assert [(row["policy"], row["blocks"]) for row in told["results"]] == [
+        (policy, blocks) for policy in ("lru", "belady", "fifo") for blocks in (9, 40, None)
+    ]
+    assert all(list(row) == ["policy", "blocks", "hits", "prefix_hits"] for row in told["results"])
+    assert cli.main([*chosen, "--plot", str(tmp_path / "hits.svg")]) == 0
+    assert "unlimited" in capsys.readouterr().out
+    assert "belady" in (tmp_path / "hits.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--policy", "lruu"], "did you mean 'lru'"),
+        (["--blocks", "0"], "--blocks wants whole numbers of at least 1, got '0'"),
+        (["--blocks", "1k"], "got '1k'"),
+        (["--warmup", "1000000"], "want a warm-up of fewer than"),
+        (["--plot", "hits.txt"], "ends in .png, .pdf or .svg"),
+        (["--plot", "/nowhere/hits.png"], "there is no folder /nowhere"),
+        (["--policy", "ttl:tl=3 s"], "eviction policy 'ttl' has no parameter 'tl'"),
+        (["--policy", "ttl:ttl=3"], "--policy ttl:ttl=3"),
+    ],
+)
+def test_mrc_refuses_what_it_cannot_do(options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one line."""
+    reading = str(ROOT / "traces" / "reading.jsonl.gz")
+    assert cli.main(["trace", "mrc", reading, *options]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_mrc_takes_parameters_of_policies(capsys: pytest.CaptureFixture[str]) -> None:
+    """Behind the name, as in YAML; the row carries all of it."""
+    reading = str(ROOT / "traces" / "reading.jsonl.gz")
+    chosen = ["--policy", "belady:bypass=true,ttl:ttl=30 s:renew=false", "--blocks", "50"]
+    assert cli.main(["trace", "mrc", reading, *chosen, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["results"]
+    assert [row["policy"] for row in rows[::2]] == ["belady:bypass=true", "ttl:ttl=30 s:renew=false"]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from simkv.errors import InputError
 from simkv.kv.block import Run
+from simkv.kv.buffer import KvBuffer
 from simkv.policies.eviction import EVICTION, Eviction
 from simkv.policies.eviction.fifo import Fifo
+from simkv.policies.eviction.gdsf import Gdsf
 from simkv.policies.eviction.lru import Lru
 from simkv.policies.eviction.order import RunLine
+from simkv.policies.eviction.question import Told
+from simkv.policies.eviction.ttl import Ttl
+from simkv.policies.eviction.workflow_aware import WorkflowAware
 
 
 def drained(policy: Eviction) -> list[Run]:
@@ -81,3 +89,100 @@ def test_line_renews_the_last_in_place() -> None:
     line.renew(Run(5, 2))
     line.renew(Run(0, 2))
     assert [line.pop_first(), line.pop_first(), line.first()] == [Run(5, 2), Run(0, 2), None]
+
+
+def test_workflow_aware_offers_what_is_the_most_steps_away() -> None:
+    """What nobody tells of goes first; a run that is told of in parts is cut; what was told before it came counts."""
+    policy = WorkflowAware()
+    assert isinstance(policy, Told)
+    policy.told(Run(20, 2), 3)
+    for start in (0, 10, 20, 30):
+        policy.inserted(Run(start, 4), 0.0)
+    policy.told(Run(0, 4), 1)
+    policy.told(Run(10, 4), 5)
+    assert drained(policy) == [Run(22, 2), Run(30, 4), Run(10, 4), Run(20, 2), Run(0, 4)]
+    policy.inserted(Run(10, 4), 0.0)
+    policy.inserted(Run(0, 4), 0.0)
+    policy.told(Run(10, 4), 0)
+    assert drained(policy) == [Run(0, 4), Run(10, 4)]
+    policy.told(Run(10, 4), math.inf)
+    policy.inserted(Run(10, 4), 0.0)
+    policy.inserted(Run(0, 4), 0.0)
+    assert drained(policy) == [Run(10, 4), Run(0, 4)]
+
+
+def test_workflow_aware_buffer_keeps_the_next_agent() -> None:
+    """Three agents in turn, a buffer for two: LRU always evicts the next one, this does not."""
+    agents = [Run(0, 4), Run(10, 4), Run(20, 4)]
+    hits = {}
+    for name in ("lru", "workflow-aware"):
+        policy = EVICTION.create(name)
+        buffer = KvBuffer(8, 1, policy, lambda: 0.0)
+        hits[name] = 0
+        for step in range(30):
+            for other, run in enumerate(agents):
+                if isinstance(policy, Told):
+                    policy.told(run, (other - step) % 3)
+            hits[name] += buffer.resident(agents[step % 3])
+            for gap in buffer.absent(agents[step % 3]):
+                buffer.reserve(gap)
+                buffer.arrive(gap)
+            buffer.touch(agents[step % 3])
+    assert hits["lru"] == 0
+    assert hits["workflow-aware"] >= 13  # MIN hits every second use in a loop of three over two
+
+
+def test_ttl_drops_what_was_not_used_in_time() -> None:
+    """Whoever looks after the time to live does not find it; a use in time renews it, unless told not to."""
+    for renew, left in ((True, 4), (False, 0)):
+        clock = [0.0]
+        buffer = KvBuffer(8, 1, Ttl(ttl_s=10.0, renew=renew), lambda clock=clock: clock[0])
+        buffer.reserve(Run(0, 4), pin=True)
+        buffer.release(Run(0, 4))
+        clock[0] = 9.0
+        buffer.touch(Run(0, 4))
+        clock[0] = 18.0
+        assert buffer.leading(Run(0, 4)) == left
+        clock[0] = 19.0
+        assert buffer.survey(Run(0, 4)).resident == []
+        assert buffer.used_blocks == 0
+
+
+def test_ttl_spares_what_is_in_use() -> None:
+    """A block that is pinned outlives its time, and lives as long again once it is free."""
+    clock = [0.0]
+    buffer = KvBuffer(8, 1, Ttl(ttl_s=10.0), lambda: clock[0])
+    buffer.reserve(Run(0, 4), pin=True)
+    buffer.release(Run(0, 4))
+    buffer.pin(Run(0, 4))
+    clock[0] = 50.0
+    assert buffer.resident(Run(0, 4))
+    buffer.release(Run(0, 4))
+    clock[0] = 59.0
+    assert buffer.resident(Run(0, 4))
+
+
+def test_gdsf_keeps_what_costs_most_to_compute_again() -> None:
+    """By transfer all blocks cost the same and the oldest goes; by recompute the deeper one stays."""
+    for cost, first in (("transfer", Run(10, 4)), ("recompute", Run(0, 4))):
+        policy = Gdsf(cost=cost)  # type: ignore[arg-type]
+        policy.priced(lambda run: 1.0 + run.start)
+        for start in (10, 0):
+            policy.inserted(Run(start, 4), 0.0)
+            policy.used(Run(start, 4), 0.0)
+        assert policy.victim(1) == first
+
+
+def test_what_policies_refuse() -> None:
+    """A share that is none, a time that is none."""
+    for name, params in (
+        ("s3-fifo", {"small_ratio": 0.0}),
+        ("s3-fifo", {"threshold": 0}),
+        ("w-tinylfu", {"window_ratio": 1.5}),
+        ("slru", {"segments": 0}),
+        ("ttl", {"ttl_s": 0.0}),
+        ("continuum-ttl", {"gain_s": -1.0}),
+        ("gdsf", {"cost": "money"}),
+    ):
+        with pytest.raises(InputError, match="must be"):
+            EVICTION.create(name, params)
