@@ -145,7 +145,7 @@ def test_lru_hits_are_stack_distances_at_all_sizes() -> None:
 
 
 #: Blocks of room -> hits in the second half of the requests (from 3,925 on) of Mooncake's conversations, first 40
-#: minutes, by `simulate_policy(plan, "optimal", blocks)` of the PyPI package kvcache-simulator 0.1.3 (Apache-2.0), every
+#: minutes, by `simulate_policy(plan, "optimal", blocks)` of the PyPI package kvcache-simulator 0.1.3 (Apache-2.0), each
 #: block weighing one token. It evicts leaves only and stores nothing that is used later than all that is there.
 KVCACHE_SIMULATOR = {300: 10_150, 1_000: 17_731, 3_000: 26_916, 5_859: 33_291, 10_000: 34_557}
 

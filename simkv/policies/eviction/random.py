@@ -39,6 +39,7 @@ class Random:
     _classes: dict[int, list[_Slot]] = field(default_factory=dict, init=False, repr=False)  # by bits of their counts
     _blocks: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # in each class
     _choice: Run | None = field(default=None, init=False, repr=False)
+    _came: Run | None = field(default=None, init=False, repr=False)  # of these, one leaves next
     _draws: random.Random = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,8 +75,17 @@ class Random:
         return self._choice
 
     def coming(self, run: Run) -> Coming:
-        """Return one: the next draw is among the block that has come, too."""
-        return Coming(1)
+        """Return as many as come until a draw falls on one of those that have come; then that one leaves."""
+        if self._came is not None:
+            self._choice = Run(self._came[0] + int(self._draws.random() * self._came[1]), 1)
+            self._came = None
+            return Coming(1)
+        total = sum(self._blocks.values())
+        for count in range(1, min(run[1], total)):
+            if self._draws.random() * total < count:
+                self._came = Run(run.end - count, count)
+                return Coming(count)
+        return Coming(max(1, min(run[1], total)))
 
     def passed(self, run: Run, now_s: float) -> None:
         """Do nothing: everything is stored."""

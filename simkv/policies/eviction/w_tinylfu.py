@@ -30,17 +30,23 @@ class Counts:
         self._counts: RunMap[int] = RunMap()
 
     def add(self, run: Run) -> None:
-        """Count each block of `run` once more."""
-        exact = self._counts.exactly(run)
-        if exact is not None:
-            self._counts.remove(run)
-            self._counts.put(run, exact + 1)
-            return
-        gaps = self._counts.gaps(run)
-        for piece, count in self._counts.take(run):
-            self._counts.put(piece, count + 1)
-        for gap in gaps:
-            self._counts.put(gap, 1)
+        """Count each block of `run` once more; what goes on alike behind it is one run with it."""
+        counts = self._counts
+        pieces = [(piece, count + 1) for piece, count in counts.take(run)]
+        if sum([piece[1] for piece, _ in pieces]) < run[1]:
+            known = RunMap[int]()
+            for piece, count in pieces:
+                known.put(piece, count)
+            pieces = sorted([*pieces, *((gap, 1) for gap in known.gaps(run))])
+        end = run[0] + run[1]
+        behind = counts.overlapping(Run(end, 1))
+        if behind and behind[0][0][0] == end and behind[0][1] == pieces[-1][1]:
+            counts.remove(behind[0][0])
+            end += behind[0][0][1]
+        for piece, count in reversed(pieces):
+            start = piece[0]
+            counts.put(Run(start, end - start), count)
+            end = start
 
     def at_end(self, run: Run) -> tuple[int, int]:
         """Return how many blocks at the end of `run` have one count, and that count."""
@@ -120,6 +126,7 @@ class WTinyLfu:
             start = node.run[0]
             if node.line is self._window:
                 self._window.move(node, 1)
+                self._window.join(node)
             else:
                 self._use_main(node.run)
             run = Run(run[0], start - run[0])
