@@ -122,6 +122,16 @@ def test_a_busy_gpu_is_waited_for_by_name(tmp_path: Path) -> None:
     assert waited(played, 1, 0) == [("gpu_queue", 1.0), ("prefill", 2.0)]
 
 
+def test_a_push_in_line_waits_for_its_turn_by_name(tmp_path: Path) -> None:
+    """Chunk 1 is on the wire from 1.1 on, chunk 2 in line behind it; both asked for at 2.2, demand from 2.3 on.
+
+    They share the link: 2.8 blocks are left of chunk 1, 10 of chunk 2, which is sent when both are: 12.8 s later.
+    """
+    told = session(turn(0), turn(1, 2, think=1.0), chunks=[16, 64, 160])
+    played = scenario(tmp_path, told, prefetch="feasible-oracle")
+    assert waited(played, 0, 1) == [("link_queue", 0.1), ("transfer", 12.8), ("link_delay", 0.1)]
+
+
 def test_bytes_of_the_session_are_told_by_what_became_of_them(tmp_path: Path) -> None:
     """Cancelled by the second question, 2.2 blocks on their way; at its first token that has been decided."""
     told = session(turn(0), turn(2, think=2.0), chunks=[16, 128, 16])
@@ -151,7 +161,7 @@ def test_what_a_policy_does_not_look_at_is_not_told(tmp_path: Path) -> None:
 def test_pulling_receivers_are_watched_as_well(tmp_path: Path) -> None:
     told = session(turn(0), turn(1, think=9.0), chunks=[16, 16])
     tracer = Tracer(0, 1)
-    played = scenario(tmp_path, told, prefetch="sequential", routing="sticky, initiator: pull")
+    played = scenario(tmp_path, told, prefetch="sequential", initiator="pull")
     run(played, "default", watch=tracer.attach)
     (decision,) = tracer.decisions
     assert (decision.at_s, [trace.begun_s for trace in decision.begun]) == (0.0, [pytest.approx(0.1)])
