@@ -151,7 +151,7 @@ def test_what_a_policy_does_not_look_at_is_not_told(tmp_path: Path) -> None:
 def test_pulling_receivers_are_watched_as_well(tmp_path: Path) -> None:
     told = session(turn(0), turn(1, think=9.0), chunks=[16, 16])
     tracer = Tracer(0, 1)
-    played = scenario(tmp_path, told, prefetch="sequential", routing="sticky, initiator: pull")
+    played = scenario(tmp_path, told, prefetch="sequential", initiator="pull")
     run(played, "default", watch=tracer.attach)
     (decision,) = tracer.decisions
     assert (decision.at_s, [trace.begun_s for trace in decision.begun]) == (0.0, [pytest.approx(0.1)])
