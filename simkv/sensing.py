@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from simkv.network.link import Flow, Link, Traffic
-from simkv.network.slicing import carried_bits
+from simkv.network.slicing import carried_bits, speculative_part
 from simkv.policies.estimation.question import Estimator
 from simkv.policies.prefetch.question import LinkView
 from simkv.units import BITS_PER_BYTE
@@ -14,7 +14,7 @@ LOAD_MEMORY_S = 60.0  # [s] demand of a minute ago weighs 1/e: long against one 
 
 
 class LinkSense:
-    """One link, as one end of it knows it.
+    """One link, as one end of it knows it; of a link cut into slices, the one that speculation has.
 
     Parameters
     ----------
@@ -32,13 +32,16 @@ class LinkSense:
         self._asked_bytes: dict[int, int] = {}  # the same of each conversation
         self._link = link
         self._estimator = estimator
-        self._report = link.capacity.rate_at if hears_reports else None
+        self._report = speculative_part(link).capacity.rate_at if hears_reports else None
+        self._is_sliced = speculative_part(link) is not link
         self._sees_all = sees_all
         self._demand_bits = 0.0  # faded
         self._since_s = 0.0  # when that was last right
 
     def arrived(self, flow: Flow) -> None:
-        """Take in one transfer that is known to have arrived."""
+        """Take in one transfer that is known to have arrived; what went over another slice tells nothing."""
+        if self._is_sliced and Traffic.SPECULATIVE not in flow.wire_bytes_by_class:
+            return
         now_s = self._link.env.now
         self._fade(now_s)
         self._demand_bits += flow.wire_bytes_by_class.get(Traffic.DEMAND, 0) * BITS_PER_BYTE

@@ -116,6 +116,11 @@ class SlicedLink(Link):
         return self._slice.capacity if Traffic.SPECULATIVE in flow.wire_bytes_by_class else self.capacity
 
 
+def speculative_part(link: Link) -> Link:
+    """Return what speculation goes over: its slice, or the link that it shares with all."""
+    return link._slice if isinstance(link, SlicedLink) else link
+
+
 def carried_bits(link: Link, flow: Flow) -> float:
     """Return [bit] that a link, or a flow's slice of it, carried while the flow was under way: all that it could.
 

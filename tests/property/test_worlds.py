@@ -229,6 +229,9 @@ def check_rest(played: Played, endless: bool, is_only_made: bool) -> None:
             assert not any(sense.backlog_bytes for sense in source.ahead._senses.values())
     for server in world.servers:
         assert server._kv._reserved == {}
+        puller = server._upstream._puller if server._upstream is not None else None
+        if puller is not None:
+            assert set(puller._mind._known) | set(puller._asked_bytes) | set(puller._sense._asked_bytes) <= {-1}
     if "rejected" not in played.column("status"):
         arrived = 0 if is_only_made else units.get("used_in_time", 0)  # what is made ahead still has to be sent
         assert sum(played.column("in_time_units")) == arrived

@@ -95,6 +95,18 @@ def test_rate_and_load_are_what_the_transfers_told(
     assert load == pytest.approx(math.exp(-10.0 / LOAD_MEMORY_S) * 1.0 / seen_s, rel=1e-9)
 
 
+def test_of_a_sliced_link_the_slice_is_seen(tmp_path: Path, showing: Showing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the link, which demand takes nothing of."""
+    shown = showing(lambda view: (view.link.rate_bps(), view.link.demand_ratio()), 1)
+    monkeypatch.setattr(PREFETCH.get("showing"), "reserved_ratio", 0.25, raising=False)
+    little(
+        tmp_path,
+        session(turn(0), turn(1, think=20.0), chunks=[160, 32]),
+        prefetch="showing",
+    )
+    assert shown == [(None, 0.0), (pytest.approx(RATE_BPS / 4, rel=1e-9), 0.0)]
+
+
 @BOTH
 def test_the_record_counts_what_was_speculated_alone(tmp_path: Path, showing: Showing, initiator: str) -> None:
     """Chunk 0 is named too, and there. Chunk 1 is used in time, then held; chunk 2 is wrong at first, late at last."""
