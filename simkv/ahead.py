@@ -14,7 +14,7 @@ from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, tokens_in
 from simkv.kv.runmap import RunSet
 from simkv.ledger import Ledger, Unit
 from simkv.mind import Wish, spans
-from simkv.network.link import Link
+from simkv.network.link import Link, Traffic
 from simkv.policies.prefetch.question import LinkView, Moment
 from simkv.predictors.question import Item
 from simkv.pushing import Push, Pusher
@@ -23,6 +23,8 @@ from simkv.sensing import LinkSense
 
 if TYPE_CHECKING:
     from simkv.sending import Source
+
+STEP_BYTES = 8  # an item and a number of steps, 4 bytes each
 
 
 class Ahead:
@@ -85,8 +87,13 @@ class Ahead:
         """A turn arrived at a receiver, and what it lacks is being sent."""
         if self._computes:
             self._settle_made(query)
-        if self.pusher.mind is not None:
+        if (mind := self.pusher.mind) is not None:
             self._carry_out(query, *self.pusher.consider(query, self._source.outstanding(query.receiver)))
+            if steps := mind.steps(query.conversation):
+                told_bytes = len(steps) * STEP_BYTES
+                self._source.tell(
+                    query.receiver, Traffic.SPECULATIVE, lambda: query.receiver.foretold(steps), told_bytes
+                )
 
     def paused(self, conversation: Conversation, kind: GapKind) -> None:
         """An answer has ended, and a gap of this kind begins."""

@@ -6,7 +6,8 @@ And what no scenario of several servers may ask yet: it is refused here rather t
 from __future__ import annotations
 
 from simkv.errors import InputError
-from simkv.policies import PREFETCH
+from simkv.policies import EVICTION, PREFETCH
+from simkv.policies.eviction.question import Told
 from simkv.predictors import PREDICTORS
 from simkv.request import TraceHeader
 from simkv.scenario import Scenario
@@ -26,6 +27,7 @@ def check(scenario: Scenario, header: TraceHeader) -> None:
     InputError : a policy has nothing to work on, or a server could not do what it is asked.
     """
     _check_servers(scenario)
+    _check_told(scenario)
     if scenario.policies.eviction.params.get("bypass"):
         raise InputError("only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass")
     check_missing(scenario, header)
@@ -93,6 +95,23 @@ def _check_servers(scenario: Scenario) -> None:
             )
         if name not in sources and spec.gpu is None:
             raise InputError(f"server {name!r} serves requests and has no gpu", f"servers.{name}")
+
+
+def _check_told(scenario: Scenario) -> None:
+    policies = scenario.policies
+    if not issubclass(EVICTION.get(policies.eviction.name), Told):
+        return
+    if not hasattr(PREDICTORS.get(policies.predictor.name), "steps"):
+        knowing = [name for name in PREDICTORS.names() if hasattr(PREDICTORS.get(name), "steps")]
+        raise InputError(
+            f"eviction {policies.eviction.name!r} must be told how many steps off a next use is, and predictor"
+            f" {policies.predictor.name!r} does not know; want {' or '.join(map(repr, knowing))}",
+            "policies.eviction",
+        )
+    if not any(spec.source for spec in scenario.servers.values()):
+        raise InputError(
+            f"eviction {policies.eviction.name!r} is told by a source, and no server has one", "policies.eviction"
+        )
 
 
 def _check_open_loop(scenario: Scenario) -> None:

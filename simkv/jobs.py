@@ -40,6 +40,9 @@ class Receiver(Protocol):
     def withdrawn(self, job: Job) -> None:
         """An announced push will not come."""
 
+    def foretold(self, steps: list[tuple[Run, float]]) -> None:
+        """In how many queries of a conversation its blocks are used next."""
+
     def unavailable(self, conversation: Conversation, runs: list[Run]) -> None:
         """The source has no such blocks and cannot make them."""
 

@@ -28,7 +28,7 @@ from simkv.policies.prefetch.question import (
     moments_of,
 )
 from simkv.predictors.gap import Gap
-from simkv.predictors.question import Item, Predictor
+from simkv.predictors.question import History, Item, Predictor
 from simkv.request import GapKind
 
 MOST_RECORDED = 64  # speculated items (and evictions) whose fate a policy sees: one phase of how people behave
@@ -115,6 +115,7 @@ class Mind:
     prefetch, predictor : the policies.
     rhythm : knows when queries come.
     prefetch_sees_future, predictor_sees_future : whether they are registered as oracles.
+    steps : how many queries off the next use of each item is; None = nobody wants to know.
 
     Attributes
     ----------
@@ -130,12 +131,14 @@ class Mind:
         *,
         prefetch_sees_future: bool,
         predictor_sees_future: bool,
+        steps: Callable[[History], Mapping[Item, float]] | None = None,
     ) -> None:
         self.on_timer: Callable[[Conversation], None] = lambda _: None
         self._prefetch = prefetch
         self._predictor = predictor
         self._around = around
         self._rhythm = rhythm
+        self._steps = steps
         self._is_timed = False  # whether the policy ever asked when the next query will come
         self._prefetch_sees_future = prefetch_sees_future
         self._predictor_sees_future = predictor_sees_future
@@ -198,6 +201,14 @@ class Mind:
     def last_query(self, conversation: Conversation) -> Query:
         """Return the last query of a conversation that is known here."""
         return self._known[conversation.key].query
+
+    def steps(self, conversation: Conversation) -> list[tuple[Run, float]]:
+        """Return how many queries off the next use of what a conversation knows is, for those who evict."""
+        if self._steps is None:
+            return []
+        remembered = self._known[conversation.key].remembered
+        found = self._steps(remembered.view(None)).items()
+        return [(chain[-1].run, steps) for item, steps in found if (chain := remembered.parts_of(item))]
 
     # -- what it decides ---------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class Puller:
     def query(self, query: Query) -> None:
         """A turn has arrived and taken what is here."""
         self._mind.learn(query)
+        for run, steps in self._mind.steps(query.conversation):
+            self._buffer.foretold(run, steps)
         self._decide(query.conversation, "query")
 
     def paused(self, conversation: Conversation, kind: GapKind) -> None:

@@ -349,9 +349,9 @@ class Source:
         elif job.waits_for is None:
             self._end(job)
 
-    def tell(self, receiver: Receiver, traffic: Traffic, action: Callable[[], None]) -> None:
-        """Send a control message; `action` happens when it arrives."""
-        self._links[receiver].send(self._control_bytes, traffic, lambda _: action(), control=True)
+    def tell(self, receiver: Receiver, traffic: Traffic, action: Callable[[], None], more_bytes: int = 0) -> None:
+        """Send a control message, longer than usual by so much; `action` happens when it arrives."""
+        self._links[receiver].send(self._control_bytes + more_bytes, traffic, lambda _: action(), control=True)
 
     def forget(self, job: Job) -> None:
         """A job is under way no more."""

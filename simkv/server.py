@@ -156,6 +156,11 @@ class Server:
         if self._upstream is not None:
             self._upstream.has_ended(conversation)
 
+    def foretold(self, steps: list[tuple[Run, float]]) -> None:
+        """Let the eviction policy know in how many queries of a conversation blocks are used next."""
+        for run, count in steps:
+            self.buffer.foretold(run, count)
+
     # -- what the source sends ---------------------------------------------------------------------
 
     def announced(self, job: Job) -> None:

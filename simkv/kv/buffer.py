@@ -14,7 +14,7 @@ from simkv.errors import InvariantError
 from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
 from simkv.kv.survey import Entry, Survey
-from simkv.policies.eviction.question import Eviction, Expiring, Sized
+from simkv.policies.eviction.question import Eviction, Expiring, Sized, Told
 
 
 class KvBuffer:
@@ -59,6 +59,7 @@ class KvBuffer:
         if isinstance(eviction, Sized):
             eviction.sized(self.capacity_blocks)
         self._expiring = eviction if isinstance(eviction, Expiring) else None
+        self._told = eviction if isinstance(eviction, Told) else None
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -195,6 +196,11 @@ class KvBuffer:
                 self._remove(piece, entry)
             return
         self._tell(free, was_used)
+
+    def foretold(self, run: Run, steps: float) -> None:
+        """Pass on in how many steps `run`, here or not, is used; `math.inf` = not that anybody knows."""
+        if self._told is not None:
+            self._told.told(run, steps)
 
     def touch(self, run: Run) -> None:
         """Use resident blocks for no time: `pin` and `release` in one."""

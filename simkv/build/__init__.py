@@ -1,6 +1,6 @@
-"""Scenario in, live objects out: the only file that knows both YAML and mechanisms.
+"""Scenario in, live objects out: the only package that knows both YAML and mechanisms.
 
-One function per noun; a new plug-in changes nothing here.
+One function per noun; a new plug-in changes nothing here. What speculates is made in `speculation.py`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,16 @@ from pathlib import Path
 from simpy import Environment
 
 from simkv import fitting, model
-from simkv.ahead import Ahead
-from simkv.clock import Order, call_at
+from simkv.build.speculation import Speculation
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.drawing import draws_of
 from simkv.errors import InputError
-from simkv.gaps import Rhythm
 from simkv.jobs import Query, Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Content, Part, tokens_in
 from simkv.ledger import Ledger
-from simkv.mind import Mind, Surroundings
 from simkv.network.capacity import Capacity, Constant, Replayed
 from simkv.network.link import Link
 from simkv.network.slicing import SlicedLink
@@ -33,17 +30,12 @@ from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
 from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
 from simkv.policies.eviction.question import Foreseeing, Priced
-from simkv.policies.prefetch import LinkView
-from simkv.predictors import PREDICTORS
-from simkv.predictors.timing import TIMING
-from simkv.pulling import Puller
 from simkv.recorder import Recorder
 from simkv.request import Session, TraceHeader
 from simkv.rng import stream
 from simkv.scenario import Scenario
 from simkv.scenario import Server as ServerSpec
 from simkv.sending import Source
-from simkv.sensing import LinkSense
 from simkv.server import Server
 from simkv.serving import Serving
 from simkv.upstream import Upstream
@@ -230,6 +222,7 @@ class _Maker:
         self._header = header
         self._content = content
         self._foresee = foresee
+        self._speculation = Speculation(scenario, env, ledger, header.block_tokens, self.block_bytes)
 
     def servers(self, name: str, sources: dict[str, Source]) -> list[Server]:
         """Make all the servers of one name and connect each to its source."""
@@ -264,59 +257,7 @@ class _Maker:
             source=sources[source],
             uplink=self._topology.link_between(name, source),
             control_bytes=self.scenario.run.control_message_bytes,
-            make_puller=self._puller(self._topology.link_between(source, name)),
-        )
-
-    def _puller(self, link: Link) -> Callable[..., Puller] | None:
-        """Return what makes the mind of a receiver; None when its source has one, or nobody."""
-        if self._nobody_speculates or self.scenario.policies.initiator.name == "push":
-            return None
-
-        def make(receiver: Receiver, ask: Callable[..., None]) -> Puller:
-            sense = self._sense(link, sees_all=False)
-            mind = self._mind(lambda query: sense.view(query.conversation.key), lambda _: 0.0)
-            return Puller(mind, receiver.buffer, sense, ask)
-
-        return make
-
-    @property
-    def _nobody_speculates(self) -> bool:
-        return self.scenario.policies.prefetch.name == "none"
-
-    def _ahead(self) -> Ahead | None:
-        """Make the speculative side of a source."""
-        if self._nobody_speculates:
-            return None
-        ahead = Ahead(self._ledger, partial(self._sense, sees_all=True))
-        if self.scenario.policies.initiator.name == "push":
-            ahead.pusher.mind = self._mind(ahead.link_view, ahead.compute_s)
-        return ahead
-
-    def _sense(self, link: Link, *, sees_all: bool) -> LinkSense:
-        name, params = self.scenario.policies.estimator
-        hears = ESTIMATORS.is_oracle(name) or getattr(ESTIMATORS.get(name), "hears_reports", False)
-        return LinkSense(link, ESTIMATORS.create(name, params), hears_reports=hears, sees_all=sees_all)
-
-    def _mind(self, link: Callable[[Query], LinkView], compute_s: Callable[[tuple[Part, ...]], float]) -> Mind:
-        """Make what remembers, predicts and decides."""
-        policies, env, block_tokens = self.scenario.policies, self._env, self._header.block_tokens
-        token_bytes = self.scenario.run.text_bytes_per_token
-        around = Surroundings(
-            now=lambda: env.now,
-            call_at=lambda at_s, action: call_at(env, at_s, Order.DECISION, action),
-            link=link,
-            compute_s=compute_s,
-            text_bytes=lambda part, run: tokens_in(part, run, block_tokens) * token_bytes,
-            block_bytes=self.block_bytes,
-            buffer_bytes=lambda receiver: receiver.buffer.capacity_blocks * self.block_bytes,
-        )
-        return Mind(
-            PREFETCH.create(*policies.prefetch),
-            PREDICTORS.create(*policies.predictor),
-            around,
-            Rhythm(TIMING.create(*policies.timing), sees_future=TIMING.is_oracle(policies.timing.name)),
-            prefetch_sees_future=PREFETCH.is_oracle(policies.prefetch.name),
-            predictor_sees_future=PREDICTORS.is_oracle(policies.predictor.name),
+            make_puller=self._speculation.puller(self._topology.link_between(source, name)),
         )
 
     def source(self, name: str) -> Source:
@@ -327,7 +268,7 @@ class _Maker:
             name,
             lambda evicted: self._buffer(name, evicted),
             self._gpu(name, spec) if spec.gpu is not None else None,
-            self._ahead(),
+            self._speculation.ahead(),
             ledger=self._ledger,
             block_tokens=self._header.block_tokens,
             text_bytes_per_token=self.scenario.run.text_bytes_per_token,
