@@ -151,7 +151,8 @@ def test_s0_09_speculation_yields_to_demand(tmp_path: Path) -> None:
 def test_s0_10_finite_buffer_with_pluggable_eviction(tmp_path: Path, eviction: str) -> None:
     """Whatever evicts, the buffer never holds more than it can (tests/property/test_buffer_properties.py)."""
     turns = [run_turn((100 * (index % 3), 2 + index % 4), think=1.0) for index in range(12)]
-    played = little(tmp_path, session(*turns), layout=None, sender_gpu=None, receiver_blocks=7, eviction=eviction)
+    told = {"layout": None, "sender_gpu": None, "receiver_blocks": 7, "predictor": "task-graph"}
+    played = little(tmp_path, session(*turns), eviction=eviction, **told)
     buffer = played.world.servers[0].buffer
     assert buffer.used_blocks <= buffer.capacity_blocks == 7
     assert set(played.column("status")) == {"finished"}
