@@ -63,7 +63,7 @@ def test_simulation_never_contradicts_a_threshold(shorter: list[Executed]) -> No
 def test_a_law_that_is_off_is_noticed() -> None:
     sections = PAGE.split("\n## ")
     lateness = next(section for section in sections if section.startswith("4. "))
-    wrong = lateness.replace("partial = (1 - math.exp(-x)) / x", "partial = math.exp(-x / 2) / 2")
+    wrong = lateness.replace("worth.hidden_if_partial(x)", "worth.hidden_if_whole(x)")
     assert wrong != lateness
     check(list(execute(sections[0] + lateness, SHORTER)), laws=1)
     with pytest.raises(AssertionError):
