@@ -1,6 +1,6 @@
-"""Scenario in, live objects out: the only package that knows both YAML and mechanisms.
+"""Scenario in, live objects out: the only place that knows both YAML and mechanisms.
 
-One function per noun; a new plug-in changes nothing here. What speculates is made in `speculation.py`.
+One function per noun; a new plug-in changes nothing here. What speculates is made in `build_ahead.py`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 from simpy import Environment
 
 from simkv import fitting, model
-from simkv.build.speculation import Speculation
+from simkv.build_ahead import Speculation
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.drawing import draws_of
 from simkv.errors import InputError
-from simkv.jobs import Query, Receiver
+from simkv.jobs import Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Content, Part, tokens_in
+from simkv.kv.prefix import Content
 from simkv.ledger import Ledger
 from simkv.network.capacity import Capacity, Constant, Replayed
 from simkv.network.link import Link
 from simkv.network.slicing import SlicedLink
 from simkv.network.topology import Topology
 from simkv.network.transport import make as make_transport
-from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
+from simkv.policies import ACQUISITION, BATCHING, EVICTION, PREFETCH, ROUTING
 from simkv.policies.eviction.question import Foreseeing, Priced
 from simkv.recorder import Recorder
 from simkv.request import Session, TraceHeader
