@@ -186,3 +186,15 @@ def test_what_policies_refuse() -> None:
     ):
         with pytest.raises(InputError, match="must be"):
             EVICTION.create(name, params)
+
+
+def test_gdsf_lets_pass_what_is_worth_less_than_all_that_is_here() -> None:
+    """Two blocks used three times each are worth 3; of four that come, two would be worth 1 and 2, the third stays."""
+    policy = Gdsf()
+    policy.inserted(Run(0, 2), 0.0)
+    for _ in range(3):
+        policy.used(Run(0, 2), 0.0)
+    assert policy.coming(Run(10, 4)) == (2, False)
+    policy.passed(Run(12, 2), 0.0)
+    assert policy.coming(Run(10, 2)) == (1, True)
+    assert policy.coming(Run(11, 1)) == (1, True)
