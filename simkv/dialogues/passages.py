@@ -8,7 +8,6 @@ from simkv.dialogues.question import Query, Span
 from simkv.workload.readers.fields import shown_text
 
 #: Document, perhaps the passage of the document, offsets of the window.
-_TEXT_WORD = re.compile(r"\S+")
 _MTRAG = re.compile(r"^(.*?)(?:_(\d+)-(\d+))?-(\d+)-(\d+)$")
 
 
@@ -28,20 +27,6 @@ def span_of(passage: str) -> Span:
         origin = int(outer_start)
         return Span(document, origin + int(start), min(int(outer_end), origin + int(end)))
     return Span(document, int(start), int(end))
-
-
-def cut_in_chunks(text: str, chunks: int) -> tuple[str, ...]:
-    """Return a text in equal parts of characters; a word belongs where it starts.
-
-    Examples
-    --------
-    >>> cut_in_chunks("one two three", 2)
-    ('one two', 'three')
-    """
-    parts: list[list[str]] = [[] for _ in range(chunks)]
-    for word in _TEXT_WORD.finditer(text):
-        parts[word.start() * chunks // len(text)].append(word.group())
-    return tuple(" ".join(words) for words in parts)
 
 
 def answered_at(document: str, text: str, chunks: int, start: int, answer: str, question: str) -> Query:

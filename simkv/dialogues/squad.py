@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simkv.dialogues import values
-from simkv.dialogues.passages import answered_at, cut_in_chunks
+from simkv.dialogues.passages import answered_at
 from simkv.dialogues.question import DIALOGUES, About, Dialogue, Query
 from simkv.workload.readers import fields
+from simkv.workload.readers.text import cut_in_chunks
 
 
 @DIALOGUES.register("squad")

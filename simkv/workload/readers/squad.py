@@ -7,21 +7,19 @@ reader in a dialogue, and nobody recorded how long he thought.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
 from simkv.workload.readers.question import FORMATS, MISSING, THINK_TIMES
-from simkv.workload.readers.text import TOKENS_PER_WORD, content_words, tokens_of
+from simkv.workload.readers.text import TOKENS_PER_WORD, content_words, cut_in_chunks, tokens_of
 
 #: Chunks of a paragraph: the median paragraph of XQuAD has 5 questions, so that reader and document advance together.
 CHUNKS = 5
 #: [tokens] a block (vLLM's); a chunk has some 35 tokens.
 BLOCK_TOKENS = 16
 _KEYS = ("article", "paragraph", "context", "qas")
-_WORD = re.compile(r"\S+")
 
 
 @FORMATS.register("squad")
@@ -53,7 +51,7 @@ class SquadFormat:
         article = fields.whole(record["article"], "article")
         paragraph = fields.whole(record["paragraph"], "paragraph")
         context = fields.text(record["context"], "context")
-        chunks = _chunks(context)
+        chunks = cut_in_chunks(context, CHUNKS)
         turns = tuple(
             _turn(entry, f"qas[{index}]", len(context))
             for index, entry in enumerate(fields.items(record["qas"], "qas", "questions"))
@@ -67,14 +65,6 @@ class SquadFormat:
             chunk_tokens=tuple(tokens_of(chunk) for chunk in chunks),
             chunk_words=tuple(content_words(chunk) for chunk in chunks),
         )
-
-
-def _chunks(context: str) -> list[str]:
-    """Return the text in equal parts of characters; a word belongs where it starts."""
-    parts: list[list[str]] = [[] for _ in range(CHUNKS)]
-    for word in _WORD.finditer(context):
-        parts[word.start() * CHUNKS // len(context)].append(word.group())
-    return [" ".join(words) for words in parts]
 
 
 def _turn(value: object, at: str, length: int) -> Turn:

@@ -1,4 +1,4 @@
-"""Which words of a text carry its content, and how many tokens is it? English only, as are the dialogues."""
+"""Which words of a text carry its content, how many tokens is it, and what are its chunks? English only, as are the dialogues."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ please tell me
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 _WORD = re.compile(r"[^\W_]+")
+_SPACED = re.compile(r"\S+")
 
 
 def content_words(text: str) -> tuple[str, ...]:
@@ -43,3 +44,17 @@ def tokens_of(text: str) -> int:
     4
     """
     return max(1, round(len(text.split()) * TOKENS_PER_WORD))
+
+
+def cut_in_chunks(text: str, chunks: int) -> tuple[str, ...]:
+    """Return a text in equal parts of characters; a word belongs where it starts.
+
+    Examples
+    --------
+    >>> cut_in_chunks("one two three", 2)
+    ('one two', 'three')
+    """
+    parts: list[list[str]] = [[] for _ in range(chunks)]
+    for word in _SPACED.finditer(text):
+        parts[word.start() * chunks // len(text)].append(word.group())
+    return tuple(" ".join(words) for words in parts)
