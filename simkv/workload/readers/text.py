@@ -1,4 +1,4 @@
-"""Which words of a text carry its content, how many tokens is it, and what are its chunks? English only, as are the dialogues."""
+"""Which words of a text carry its content, how many tokens is it, what are its chunks? English only."""
 
 from __future__ import annotations
 
