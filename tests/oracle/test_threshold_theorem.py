@@ -70,6 +70,7 @@ def theory_s(p: float, n: float) -> float:
     return (1 - hits) / (1 - 0.5 * (1 - hits + n))
 
 
+@pytest.mark.evidence  # in short: law 1 of docs/theory.md
 @pytest.mark.parametrize(("p", "quoted_s"), [(0.4, 2.146), (0.6, 1.864)])
 def test_mean_access_time_is_the_theorems(p: float, quoted_s: float) -> None:
     assert theory_s(p, 0.3) == pytest.approx(quoted_s, abs=5e-4)
