@@ -159,7 +159,9 @@ def _arrivals(
     if traffic.stream is not None:
         quantum_s = fitting.clock_quantum_s(traffic.header)
         return OpenLoop(traffic.stream.sessions, content, quantum_s, seed, replication)
-    return ClosedLoop(draws_of(scenario, traffic.sessions(), replication, seed), content, hints)
+    sessions = traffic.sessions()
+    fitting.check_words(scenario, sessions)
+    return ClosedLoop(draws_of(scenario, sessions, replication, seed), content, hints)
 
 
 def _topology(scenario: Scenario, env: Environment, recorder: Recorder, replication: int, seed: int) -> Topology:

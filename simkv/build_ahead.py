@@ -87,6 +87,7 @@ class Speculation:
             text_bytes=lambda part, run: tokens_in(part, run, block_tokens) * token_bytes,
             block_bytes=self._block_bytes,
             buffer_bytes=lambda receiver: receiver.buffer.capacity_blocks * self._block_bytes,
+            knows_document=policies.initiator.name == "push",
         )
         return Mind(
             PREFETCH.create(*policies.prefetch),

@@ -28,6 +28,7 @@ Task = tuple[Any, str, int, int]
 
 KNOWS_NEXT_TURN = "reference point: knows the next turn"
 KNOWS_NEXT_TIME = "reference point: knows when the next turn comes"
+KNOWS_RATE = "reference point: knows the true rate of the link"
 KNOWS_RECORDED_ORDER = "reference point: evicts by the recorded order of use"
 INFEASIBLE = "infeasible reference"
 
@@ -79,9 +80,9 @@ def describe(name: str, policies: Any) -> ArmInfo:
 
     Parameters
     ----------
-    policies : the arm's own, with `prefetch`, `eviction`, `predictor`, `timing` and `acquisition`, each with a `name`.
+    policies : the arm's own, one attribute a question, each with a `name`.
     """
-    from simkv.policies import ACQUISITION, EVICTION, PREFETCH
+    from simkv.policies import ACQUISITION, ESTIMATORS, EVICTION, PREFETCH
     from simkv.predictors import PREDICTORS
     from simkv.predictors.timing import TIMING
 
@@ -93,6 +94,7 @@ def describe(name: str, policies: Any) -> ArmInfo:
         INFEASIBLE: ACQUISITION.is_oracle(acquisition),
         KNOWS_NEXT_TURN: knows_next,
         KNOWS_NEXT_TIME: prefetch != "none" and TIMING.is_oracle(policies.timing.name),
+        KNOWS_RATE: prefetch != "none" and ESTIMATORS.is_oracle(policies.estimator.name),
         KNOWS_RECORDED_ORDER: EVICTION.is_oracle(eviction),
     }
     reference = "; ".join(mark for mark, holds in marks.items() if holds)

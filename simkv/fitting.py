@@ -5,11 +5,14 @@ And what no scenario of several servers may ask yet: it is refused here rather t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from simkv.errors import InputError
 from simkv.policies import EVICTION, PREFETCH
 from simkv.policies.eviction.question import Told
+from simkv.policies.prefetch import moments_of
 from simkv.predictors import PREDICTORS
-from simkv.request import TraceHeader
+from simkv.request import Session, TraceHeader
 from simkv.scenario import Scenario
 from simkv.workload.readers.question import CHUNKS, MISSING, THINK_TIMES
 
@@ -31,6 +34,7 @@ def check(scenario: Scenario, header: TraceHeader) -> None:
     if scenario.policies.eviction.params.get("bypass"):
         raise InputError("only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass")
     check_missing(scenario, header)
+    _check_idle_settings(scenario, header)
     if not header.has_sessions:
         _check_open_loop(scenario)
         clock_quantum_s(header)
@@ -95,6 +99,60 @@ def _check_servers(scenario: Scenario) -> None:
             )
         if name not in sources and spec.gpu is None:
             raise InputError(f"server {name!r} serves requests and has no gpu", f"servers.{name}")
+
+
+def check_words(scenario: Scenario, sessions: Iterable[Session]) -> None:
+    """Refuse a predictor that reads words where nobody says any, or where they are not known.
+
+    Parameters
+    ----------
+    sessions : those that the scenario plays.
+
+    Raises
+    ------
+    InputError : it would predict nothing.
+    """
+    policies = scenario.policies
+    asks = getattr(PREFETCH.get(policies.prefetch.name), "asks_predictor", True)
+    if not asks or not getattr(PREDICTORS.get(policies.predictor.name), "needs_words", False):
+        return
+    if policies.initiator.name == "pull":
+        raise InputError(
+            f"predictor {policies.predictor.name!r} needs the words of the document's chunks, and a receiver that pulls"
+            " does not have the document; want initiator: push",
+            "policies.predictor",
+        )
+    if not any(session.chunk_words for session in sessions):
+        raise InputError(
+            f"predictor {policies.predictor.name!r} needs words of questions and chunks, and this trace has none;"
+            " want a trace with `words` and `chunk_words`, or another predictor",
+            "policies.predictor",
+        )
+
+
+def _check_idle_settings(scenario: Scenario, header: TraceHeader) -> None:
+    """Refuse what would be accepted and do nothing."""
+    policies, workload = scenario.policies, scenario.workload
+    if moments_of(PREFETCH.get(policies.prefetch.name)) == {"hint"} and workload.hints is None:
+        raise InputError(
+            f"prefetch {policies.prefetch.name!r} acts on hints, and clients give none; want workload.hints, such as"
+            " {lead: 10 s}",
+            "policies.prefetch",
+        )
+    if workload.hints is not None and not header.has_sessions:
+        raise InputError("requests without session identity give no hints; want no hints", "workload.hints")
+    if policies.prefetch.params.get("kind") == "compute" and policies.acquisition.name == "text":
+        raise InputError(
+            "KV that the source makes ahead of time is never sent where text is acquired; want acquisition: fetch or"
+            " another kind",
+            "policies.prefetch.kind",
+        )
+    if workload.composition is not None and workload.composition.name == "blend" and header.layout != "independent":
+        raise InputError(
+            f"only independent chunks are blended, and this trace has {header.layout or 'block runs'}; want no"
+            " composition",
+            "workload.composition",
+        )
 
 
 def _check_told(scenario: Scenario) -> None:

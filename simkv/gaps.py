@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from simkv.predictors.gap import Gap
 from simkv.predictors.timing.question import TimingPredictor, TimingView
@@ -47,6 +47,7 @@ class Rhythm:
         self._timing = timing
         self._sees_future = sees_future
         self._answer_s = 0.0  # learned; 0 before the first
+        self._heard: dict[GapKind, None] = {}  # kinds of gaps that were learned of, the last one last
 
     def asked(self, session: int, pulse: Pulse, last_move: int | None, now_s: float) -> None:
         """A query has come: the gap before it, if its beginning was heard of, is over."""
@@ -54,6 +55,8 @@ class Rhythm:
             gap_s = now_s - pulse.paused_s
             self._timing.observe(self._view(session, pulse, last_move, 0.0, gap_s), gap_s)
             pulse.gaps_s.append(gap_s)
+            self._heard.pop(pulse.kind, None)
+            self._heard[pulse.kind] = None
         pulse.asked_s, pulse.paused_s = now_s, None
 
     def paused(self, pulse: Pulse, kind: GapKind, now_s: float) -> None:
@@ -65,9 +68,17 @@ class Rhythm:
     def until_next(
         self, session: int, pulse: Pulse, last_move: int | None, now_s: float, true_gap_s: Callable[[], float | None]
     ) -> Gap | None:
-        """Return how long from now until the next query; None where an oracle knows that none will come."""
+        """Return how long from now until the next query.
+
+        None while no gap of its kind was heard of, and where an oracle knows that no query will come. Who makes the
+        first gap of a session is not known before it begins: it is taken to be of the kind heard of last.
+        """
         future_s = true_gap_s() if self._sees_future else None
         if self._sees_future and future_s is None:
+            return None
+        if pulse.kind == "none" and self._heard:
+            pulse = replace(pulse, kind=next(reversed(self._heard)))
+        if not self._sees_future and pulse.kind not in self._heard:
             return None
         if pulse.paused_s is not None:
             return self._timing.predict(self._view(session, pulse, last_move, now_s - pulse.paused_s, future_s))

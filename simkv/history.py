@@ -21,15 +21,20 @@ MOST_REMEMBERED = 256  # queries remembered, at least
 class Remembered:
     """One conversation as its source knows it.
 
+    Parameters
+    ----------
+    knows_document : the words of its chunks are known here; a receiver that pulls does not have the document.
+
     Attributes
     ----------
     asked, moves, words : items, moves and content words so far, one entry a query, oldest first.
     """
 
-    __slots__ = ("_chains", "_conversation", "asked", "moves", "words")
+    __slots__ = ("_chains", "_chunk_words", "_conversation", "asked", "moves", "words")
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, *, knows_document: bool = True) -> None:
         self._conversation = conversation
+        self._chunk_words = conversation.session.chunk_words if knows_document else ()
         self.asked: list[Item] = []
         self.moves: list[int] = []
         self.words: list[tuple[str, ...]] = []
@@ -56,7 +61,7 @@ class Remembered:
             last=self.asked[-1] if self.asked else None,
             words=prompt.words,
             words_before=tuple(self.words[-LONGEST_CONTEXT:]),
-            chunk_words=self._conversation.session.chunk_words,
+            chunk_words=self._chunk_words,
         )
         self.asked.append(item)
         self.moves.append(move)
@@ -76,7 +81,7 @@ class Remembered:
             chunks=self._conversation.chunks,
             next_items=next_items,
             words=self.words,
-            chunk_words=self._conversation.session.chunk_words,
+            chunk_words=self._chunk_words,
         )
 
     def item_after(self, move: int) -> Item | None:

@@ -65,6 +65,7 @@ class Surroundings(NamedTuple):
     text_bytes : returns [bytes] of the text of some of a part's blocks.
     block_bytes : [bytes] a block.
     buffer_bytes : [bytes] that a receiver can hold.
+    knows_document : it is where documents are: the words of their chunks are known.
     """
 
     now: Callable[[], float]
@@ -74,6 +75,7 @@ class Surroundings(NamedTuple):
     text_bytes: Callable[[Part, Run], int]
     block_bytes: int
     buffer_bytes: Callable[[Receiver], int]
+    knows_document: bool
 
 
 @dataclass(slots=True)
@@ -163,7 +165,8 @@ class Mind:
         key, now_s = query.conversation.key, self._around.now()
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _Known(Remembered(query.conversation), query, Pulse(now_s))
+            remembered = Remembered(query.conversation, knows_document=self._around.knows_document)
+            known = self._known[key] = _Known(remembered, query, Pulse(now_s))
         else:
             self._settle(known.wished, query)
             self._rhythm.asked(key, known.pulse, _last(known.remembered), now_s)

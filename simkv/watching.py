@@ -62,7 +62,7 @@ class Watched:
         return replace(
             view,
             probabilities=self._noted("probabilities", view.probabilities, _likeliest),
-            until_next=self._noted("until_next_s", view.until_next, _mean_s),
+            until_next=self._noted("until_next_s", view.until_next, _deciles_s),
             held=self._noted_by_item("held", view.held),
             compute_s=self._noted_by_item("compute_s", view.compute_s),
             link=LinkView(
@@ -97,5 +97,6 @@ def _likeliest(probabilities: Mapping[Item, float]) -> list[tuple[Item, float]]:
     return ranked[:MOST_LIKELY]
 
 
-def _mean_s(gap: Gap | None) -> float | None:
-    return None if gap is None else gap.mean_s
+def _deciles_s(gap: Gap | None) -> list[float] | None:
+    """Return [s] the times within which the next query comes with probability 0.1, 0.5 and 0.9."""
+    return None if gap is None else [gap.quantile(q) for q in (0.1, 0.5, 0.9)]

@@ -35,6 +35,7 @@ class Topic:
     TOIS 22(2), 2004 (Dirichlet prior); seed document 0, "Prediction Model", item 2.
     """
 
+    needs_words: ClassVar[bool] = True
     needs_chunks: ClassVar[bool] = True
 
     decay: float = 0.7

@@ -49,6 +49,7 @@ class TopicEmbedding:
     hashing: Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009.
     """
 
+    needs_words: ClassVar[bool] = True
     needs_chunks: ClassVar[bool] = True
 
     model: str = HASHED_WORDS

@@ -141,7 +141,7 @@ def _decision(told: dict[str, Any]) -> str:
     if "backlog_bytes" in saw:
         seen.append(f"backlog {format_bytes(saw['backlog_bytes'])}")
     if "until_next_s" in saw:
-        seen.append(f"next query in {UNDEFINED if saw['until_next_s'] is None else _s(saw['until_next_s'])}")
+        seen.append(f"next query in {_about(saw['until_next_s'])}")
     came = [f"{name.replace('_', ' ')} {_items(told[name])}" for name in _RESULTS if told[name]]
     wanted = ", ".join(map(_wish, told["decided"])) or "nothing"
     return f"decision at {_at(told['at_s'])} s ({told['moment']}): saw {'; '.join(seen)}; wants {wanted}" + "".join(
@@ -167,6 +167,14 @@ def _items(items: list[Any]) -> str:
 
 def _item(item: Any) -> str:
     return str(item) if isinstance(item, int) else f"{item[0]}+{item[1]}"
+
+
+def _about(deciles_s: list[float] | None) -> str:
+    """Return the median and the range of eight tenths of a time that is not known for sure."""
+    if deciles_s is None:
+        return UNDEFINED
+    low_s, middle_s, high_s = map(_s, deciles_s)
+    return middle_s if low_s == high_s else f"{middle_s} [{low_s}, {high_s}]"
 
 
 def _s(value_s: float) -> str:

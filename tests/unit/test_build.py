@@ -15,6 +15,7 @@ from tests.unit.little_worlds import BLOCK_BYTES, little, run_turn, scenario, se
 
 CHUNKS = [session(turn(0), chunks=[16])]
 RUNS = [session(run_turn((0, 1)))]
+WORDS = [session(turn(0) | {"words": ["tide"]}, chunks=[16], chunk_words=[["tide", "moon"]])]
 STREAM = {"has_sessions": False, "block_scope": "global"}
 
 
@@ -42,6 +43,36 @@ STREAM = {"has_sessions": False, "block_scope": "global"}
             CHUNKS,
             {"sender_blocks": 0.5},
             r"servers.sender.buffers.hbm.size: want room for at least one block of 196608",
+        ),
+        (
+            CHUNKS,
+            {"prefetch": "threshold", "predictor": "topic"},
+            "policies.predictor: predictor 'topic' needs words of questions and chunks, and this trace has none",
+        ),
+        (
+            WORDS,
+            {"prefetch": "threshold", "predictor": "topic", "initiator": "pull"},
+            "policies.predictor: predictor 'topic' needs the words of the document's chunks, and a receiver that pulls",
+        ),
+        (
+            CHUNKS,
+            {"prefetch": "hint-driven"},
+            "policies.prefetch: prefetch 'hint-driven' acts on hints, and clients give",
+        ),
+        (
+            RUNS,
+            {"layout": None, "header": STREAM, "workload": ", hints: {lead: 5 s}"},
+            "workload.hints: requests without session identity give no hints",
+        ),
+        (
+            CHUNKS,
+            {"prefetch": "{name: threshold, kind: compute}", "acquisition": "text"},
+            "policies.prefetch.kind: KV that the source makes ahead of time is never sent where text is acquired",
+        ),
+        (
+            CHUNKS,
+            {"layout": "document_first", "composition": "blend"},
+            "workload.composition: only independent chunks are blended, and this trace has document_first",
         ),
         (CHUNKS, {"source": "", "sender_gpu": None}, "servers.sender: server 'sender' serves requests and has no gpu"),
     ],

@@ -130,7 +130,7 @@ def test_a_dead_worker_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def policies(**names: str) -> Any:
     chosen = {"prefetch": "none", "eviction": "lru", "predictor": "sequential", "acquisition": "fetch"}
-    chosen |= {"timing": "semi-markov", **names}
+    chosen |= {"timing": "semi-markov", "estimator": "ewma", **names}
     return SimpleNamespace(**{question: SimpleNamespace(name=name) for question, name in chosen.items()})
 
 
@@ -143,6 +143,7 @@ def policies(**names: str) -> Any:
         ({"prefetch": "oracle"}, "reference point: knows the next turn"),
         ({"timing": "oracle"}, ""),
         ({"prefetch": "threshold", "timing": "oracle"}, "reference point: knows when the next turn comes"),
+        ({"prefetch": "adaptive", "estimator": "oracle"}, "reference point: knows the true rate of the link"),
         ({"acquisition": "perfect-residency"}, "infeasible reference"),
         ({"eviction": "belady"}, "reference point: evicts by the recorded order of use"),
         (

@@ -136,7 +136,7 @@ servers:
 links:
   down: {from: far, to: near, delay: 1 ms, capacity: 1 Gbit/s, transport: ideal}
   up: {from: near, to: far, delay: 1 ms, capacity: 1 Gbit/s, transport: ideal}
-policies: {prefetch: {name: threshold, threshold: 0.1}, predictor: topic}
+policies: {prefetch: {name: threshold, threshold: 0.1}, predictor: markov}
 """
 
 

@@ -163,7 +163,7 @@ class PrefetchPolicy(Protocol):
 PREFETCH: Registry[PrefetchPolicy] = Registry("prefetch policy", "simkv.prefetch")
 
 
-def moments_of(policy: PrefetchPolicy) -> frozenset[Moment]:
-    """Return when a policy wants to be asked."""
+def moments_of(policy: PrefetchPolicy | type) -> frozenset[Moment]:
+    """Return when a policy, or every one of its class, wants to be asked."""
     found: frozenset[Moment] = getattr(policy, "moments", AT_QUERIES)
     return found
