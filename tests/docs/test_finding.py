@@ -34,7 +34,7 @@ def printed(done: list[Executed]) -> list[Executed]:
 def test_every_block_runs_and_prints_the_table_that_stands_behind_it() -> None:
     """With fewer replications: the same columns, and rows that the page has too."""
     done = printed(list(execute(PAGE, SHORTER)))
-    assert len(done) == (8 if DATA.is_dir() else 6)
+    assert len(done) == (9 if DATA.is_dir() else 7)
     for each in done:
         written, fresh = rows(each.written), rows(each.printed)
         assert fresh, each.code
