@@ -85,7 +85,7 @@ def read_dialogues(path: Path, format: str | None = None, chunks: int | None = N
 
 
 def _check_known(format: str | None) -> None:
-    known = [*DIALOGUES, *FORMATS]
+    known = sorted({*DIALOGUES, *FORMATS})
     if format is not None and format not in known:
         raise InputError(f"unknown format {format!r}{did_you_mean(format, known)}; known: {', '.join(known)}")
 
@@ -118,7 +118,7 @@ def _recognised(first: dict[str, Any]) -> str:
         trace: TraceFormat = FORMATS.create(name)
         if trace.recognises(first):
             return name
-    known = ", ".join([*DIALOGUES, *FORMATS])
+    known = ", ".join(sorted({*DIALOGUES, *FORMATS}))
     raise ValueError(f"not a dialogue set or trace that simkv knows (want one of {known}; --format names it)")
 
 
