@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import count as count_from
 
 from simkv.kv.block import Run
-from simkv.kv.runmap import RunMap
 from simkv.policies.eviction.question import EVICTION, Coming
 from simkv.rng import stream
-
-
-class _Slot:
-    """A run and its place in the list of its class."""
-
-    __slots__ = ("index", "run")
-
-    def __init__(self, run: Run, index: int) -> None:
-        self.run = run
-        self.index = index
 
 
 @EVICTION.register("random")
 @dataclass
 class Random:
     """Evict a block drawn uniformly.
+
+    Blocks are kept one by one, for that is how they leave: a run costs as much as it has blocks.
 
     Parameters
     ----------
@@ -35,9 +27,8 @@ class Random:
     """
 
     seed: int = 1
-    _slots: RunMap[_Slot] = field(default_factory=RunMap, init=False, repr=False)
-    _classes: dict[int, list[_Slot]] = field(default_factory=dict, init=False, repr=False)  # by bits of their counts
-    _blocks: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # in each class
+    _blocks: list[int] = field(default_factory=list, init=False, repr=False)
+    _places: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # of each block in that list
     _choice: Run | None = field(default=None, init=False, repr=False)
     _came: Run | None = field(default=None, init=False, repr=False)  # of these, one leaves next
     _draws: random.Random = field(init=False, repr=False)
@@ -46,32 +37,31 @@ class Random:
         self._draws = stream(self.seed, "random eviction")
 
     def inserted(self, run: Run, now_s: float) -> None:
-        """Let it take part in the draws."""
+        """Let its blocks take part in the draws."""
         self._choice = None
-        self._file(run)
+        first, count = run
+        self._places.update(zip(range(first, first + count), count_from(len(self._blocks)), strict=False))
+        self._blocks.extend(range(first, first + count))
 
     def used(self, run: Run, now_s: float) -> None:
         """Do nothing: use does not count."""
 
     def removed(self, run: Run) -> None:
-        """Let what is left of its pieces take part on."""
+        """Take its blocks out of the draws; the last of the list takes the place of each."""
         self._choice = None
-        for whole, slot in self._slots.overlapping(run):
-            self._slots.remove(whole)
-            line = self._classes[slot.run[1].bit_length()]
-            line[-1].index = slot.index
-            line[slot.index] = line[-1]
-            line.pop()
-            self._blocks[slot.run[1].bit_length()] -= slot.run[1]
-            if whole[0] < run[0]:
-                self._file(Run(whole[0], run[0] - whole[0]))
-            if whole[0] + whole[1] > run[0] + run[1]:
-                self._file(Run(run[0] + run[1], whole[0] + whole[1] - run[0] - run[1]))
+        blocks, places = self._blocks, self._places
+        for block in range(run[0], run[0] + run[1]):
+            place = places.pop(block, None)
+            if place is not None:
+                last = blocks.pop()
+                if last != block:
+                    blocks[place] = last
+                    places[last] = place
 
     def victim(self, need_bytes: int) -> Run | None:
         """Return a block drawn among all; the same one until it leaves or others come."""
-        if self._choice is None:
-            self._choice = self._drawn()
+        if self._choice is None and self._blocks:
+            self._choice = Run(self._blocks[int(self._draws.random() * len(self._blocks))], 1)
         return self._choice
 
     def coming(self, run: Run) -> Coming:
@@ -80,7 +70,7 @@ class Random:
             self._choice = Run(self._came[0] + int(self._draws.random() * self._came[1]), 1)
             self._came = None
             return Coming(1)
-        total = sum(self._blocks.values())
+        total = len(self._blocks)
         for count in range(1, min(run[1], total)):
             if self._draws.random() * total < count:
                 self._came = Run(run.end - count, count)
@@ -89,30 +79,3 @@ class Random:
 
     def passed(self, run: Run, now_s: float) -> None:
         """Do nothing: everything is stored."""
-
-    def _file(self, run: Run) -> None:
-        bits = run[1].bit_length()
-        line = self._classes.setdefault(bits, [])
-        slot = _Slot(run, len(line))
-        line.append(slot)
-        self._blocks[bits] = self._blocks.get(bits, 0) + run[1]
-        self._slots.put(run, slot)
-
-    def _drawn(self) -> Run | None:
-        """Draw a class by its blocks, then a block of it: runs of one class are alike to a factor of 2."""
-        total = sum(self._blocks.values())
-        if not total:
-            return None
-        draw = self._draws.random
-        left = int(draw() * total)
-        bits = 0
-        for bits, blocks in self._blocks.items():  # noqa: B007 - the class that the draw falls into
-            if left < blocks:
-                break
-            left -= blocks
-        line = self._classes[bits]
-        while True:
-            run = line[int(draw() * len(line))].run
-            place = int(draw() * (1 << bits))
-            if place < run[1]:
-                return Run(run[0] + place, 1)
