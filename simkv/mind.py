@@ -6,7 +6,6 @@ answers that end and of hints, asks the predictors and the prefetch policy, and 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,14 +23,12 @@ from simkv.policies.prefetch.question import (
     Moment,
     PrefetchPolicy,
     PrefetchView,
-    Record,
     moments_of,
 )
 from simkv.predictors.gap import Gap
 from simkv.predictors.question import History, Item, Predictor
 from simkv.request import GapKind
-
-MOST_RECORDED = 64  # speculated items (and evictions) whose fate a policy sees: one phase of how people behave
+from simkv.track_record import TrackRecord
 
 #: Returns what of these blocks is not held where they would go.
 Lacks = Callable[[tuple[Run, ...]], list[Run]]
@@ -99,16 +96,6 @@ class _Known:
     decisions: int = 0
 
 
-@dataclass(slots=True)
-class _Gone:
-    """Blocks that speculation pushed out: those that nobody has asked for since, and how many there were at first."""
-
-    receiver: Receiver
-    blocks: RunSet
-    count: int
-    missed_blocks: int = 0
-
-
 class Mind:
     """The speculative mind of a source or a receiver.
 
@@ -146,9 +133,7 @@ class Mind:
         self._predictor_sees_future = predictor_sees_future
         self._moments = moments_of(prefetch)
         self._known: dict[int, _Known] = {}
-        self._record: deque[tuple[bool, bool]] = deque(maxlen=MOST_RECORDED)  # used, late
-        self._settled = 0
-        self._gone: deque[_Gone] = deque(maxlen=MOST_RECORDED)
+        self._record = TrackRecord()
 
     def wants(self, moment: Moment) -> bool:
         """Whether its policy is asked at such moments."""
@@ -192,10 +177,7 @@ class Mind:
 
     def displaced(self, receiver: Receiver, runs: list[Run]) -> None:
         """Speculation pushed these blocks out at a receiver."""
-        gone = _Gone(receiver, RunSet(), sum(run.count for run in runs))
-        for run in runs:
-            gone.blocks.add(run)
-        self._gone.append(gone)
+        self._record.displaced(receiver, runs)
 
     def has_ended(self, conversation: Conversation) -> None:
         """A conversation is over: forget it."""
@@ -254,11 +236,8 @@ class Mind:
             used = item in asked if isinstance(item, int) else _named(blocks, query.prompt.spans)
             is_sent = wish.kind != "compute"  # else nothing was to be there
             late = used and is_sent and any(overlap(block, run) for block in blocks for run in lacking)
-            self._record.append((used, late))
-        self._settled += len(wished)
-        for gone in self._gone:
-            if gone.receiver is query.receiver:
-                gone.missed_blocks += sum(piece.count for run in lacking for piece, _ in gone.blocks.take(run))
+            self._record.settle(used=used, late=late)
+        self._record.missed(query.receiver, lacking)
 
     def _ring(self, conversation: Conversation, number: int) -> None:
         known = self._known.get(conversation.key)
@@ -281,7 +260,7 @@ class Mind:
             until_next=lambda: self._until_next(known),
             link=around.link(known.query),
             buffer_bytes=around.buffer_bytes(receiver),
-            record=self._recorded(),
+            record=self._record.told(),
             lacking_bytes=lambda item, kind: self._lacking_bytes(meaning.parts_of(item), kind, lacks),
             foresight=meaning if self._prefetch_sees_future else None,
         )
@@ -300,16 +279,6 @@ class Mind:
             return None  # nobody comes back
         last = _last(known.remembered)
         return self._rhythm.until_next(key, known.pulse, last, self._around.now(), query.foresight.next_gap_s)
-
-    def _recorded(self) -> Record:
-        return Record(
-            known=len(self._record),
-            used=sum(used for used, _ in self._record),
-            late=sum(late for _, late in self._record),
-            settled=self._settled,
-            displaced_blocks=sum(gone.count for gone in self._gone),
-            missed_blocks=sum(gone.missed_blocks for gone in self._gone),
-        )
 
 
 class _Meaning:
