@@ -93,7 +93,9 @@ class TrackRecord:
     def _forget(self, gone: _Gone) -> None:
         self._displaced_blocks -= gone.count
         self._missed_blocks -= gone.missed_blocks
-        where = self._where[gone.receiver]
+        where = self._where.get(gone.receiver)
+        if where is None:  # all of it has been missed since
+            return
         for run in gone.runs:
             for piece, other in where.overlapping(run):
                 if other is gone:
