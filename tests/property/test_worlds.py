@@ -168,7 +168,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "initiator": ["push", "push", "pull"],
         "estimator": ["ewma", "{name: sliding-quantile, quantile: 0.2}", "{name: stale-report, period: 3 s}", "oracle"],
         "timing": ["semi-markov", "semi-markov", "oracle"],
-        "composition": ["naive", "blend"],
+        "composition": ["naive", "blend"] if trace["layout"] == "independent" else ["naive"],
         "count": [1, 1, 2, 3],
         "gpu": [FIXED.format("10 us", "1 ms"), FIXED.format("20 ms", "50 ms"), "analytic-phone-npu"],
         "step": [1, 16, 256],
@@ -183,6 +183,10 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "horizon": ["", "", ", horizon: 5 s", ", horizon: 30 s"],
     }
     told = {name: draw(st.sampled_from(values)) for name, values in pick.items()}
+    if "hint-driven" in told["prefetch"]:
+        told["hints"] = pick["hints"][1]
+    if "kind: compute" in told["prefetch"] and told["acquisition"] == "text":
+        told["acquisition"] = "fetch"
     sender_gpu = draw(st.sampled_from(["", f"gpu: {told['gpu']}, engine: {{speculative_step: 16}}, "]))
     sender = f"  sender: {{{sender_gpu}buffers: {{hbm: {{size: {draw(rooms) * BLOCK_BYTES} B}}}}}}"
     told |= {"seed": draw(st.integers(0, 9)), "room": draw(rooms) * BLOCK_BYTES}
