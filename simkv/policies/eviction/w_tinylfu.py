@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from typing import Literal
 
 from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
 from simkv.policies.eviction.ghost import check_share
 from simkv.policies.eviction.order import RunLine
 from simkv.policies.eviction.question import EVICTION, Coming
+from simkv.policies.eviction.sketch import Sketch
 from simkv.policies.eviction.slru import Segments
 
 
@@ -73,15 +75,16 @@ class Counts:
 class WTinyLfu:
     """Let new blocks pass a window; what leaves it stays only if it was used more often than the next main victim.
 
-    The main part is a segmented LRU. Uses are counted exactly, not in a sketch: when a block comes, when it is used in
-    the main part, and when it leaves the window; counts are halved after as many uses of the main part as are
-    `sample` times its blocks.
+    The main part is a segmented LRU. Uses are counted when a block comes, when it is used in the main part, and when it
+    leaves the window; counts are halved after as many uses of the main part as are `sample` times its blocks.
 
     Parameters
     ----------
     window_ratio : share of the room for the window; at least one block.
     protected_ratio : share of the main part for what was used again there.
     sample : see above.
+    counts : "exact", or "sketch": in counters that blocks share, as those must who have no room for exact counts; it is
+        slower here, block by block, and hits less often where blocks are many times the room.
 
     Source: Einziger, Friedman, Manes, "TinyLFU: a highly efficient cache admission policy", ACM Transactions on Storage
     13(4), 2017; what is counted follows libCacheSim.
@@ -90,10 +93,11 @@ class WTinyLfu:
     window_ratio: float = 0.01
     protected_ratio: float = 0.8
     sample: int = 32
+    counts: Literal["exact", "sketch"] = "exact"
     _window: RunLine = field(default_factory=RunLine, init=False, repr=False)
     _main: Segments = field(init=False, repr=False)
     _main_blocks: int = field(default=sys.maxsize, init=False, repr=False)
-    _counts: Counts = field(default_factory=Counts, init=False, repr=False)
+    _counts: Counts | Sketch = field(default_factory=Counts, init=False, repr=False)
     _uses: int = field(default=0, init=False, repr=False)
     _choice: Run | None = field(default=None, init=False, repr=False)
     _is_leaving: bool = field(default=False, init=False, repr=False)  # what is removed next, is so as a victim
@@ -104,6 +108,8 @@ class WTinyLfu:
         check_share("protected_ratio", self.protected_ratio)
         if self.sample < 1:
             raise ValueError(f"sample must be at least 1, got {self.sample}")
+        if self.counts not in ("exact", "sketch"):
+            raise ValueError(f"counts must be 'exact' or 'sketch', got {self.counts!r}")
         self._main = Segments(2, self._window)
 
     def sized(self, blocks: int) -> None:
@@ -111,6 +117,8 @@ class WTinyLfu:
         self._main_blocks = blocks - max(1, int(blocks * self.window_ratio))
         protected = int(self._main_blocks * self.protected_ratio)
         self._main.sized([self._main_blocks - protected, protected])
+        if self.counts == "sketch":
+            self._counts = Sketch(self._main_blocks)
 
     def inserted(self, run: Run, now_s: float) -> None:
         """Count it, and let it into the window."""
