@@ -139,10 +139,6 @@ class RunMap(Generic[V]):
             gaps.append(Run(at, end - at))
         return gaps
 
-    def covers(self, run: Run) -> bool:
-        """Return whether every block of `run` is in the map."""
-        return not self.gaps(run)
-
 
 class RunSet(RunMap[None]):
     """A set of block ids, kept as the fewest runs.

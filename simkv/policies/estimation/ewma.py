@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from simkv.policies.estimation.question import ESTIMATORS, Report
+from simkv.policies.ranges import check_positive
 
 
 @ESTIMATORS.register("ewma")
@@ -26,8 +27,7 @@ class Ewma:
     _sum_s: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.half_life_s < math.inf:
-            raise ValueError(f"half_life_s must be above 0, got {self.half_life_s}")
+        check_positive("half_life_s", self.half_life_s)
 
     def measured(self, rate_bps: float, duration_s: float, now_s: float) -> None:
         """Let what was known fade by the time measured, and add the new."""

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from simkv.policies.estimation.question import ESTIMATORS, Report
+from simkv.policies.ranges import check_ratio
 
 
 @ESTIMATORS.register("sliding-quantile")
@@ -31,8 +32,7 @@ class SlidingQuantile:
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ValueError(f"window must be at least 1 measurement, got {self.window}")
-        if not 0 <= self.quantile <= 1:
-            raise ValueError(f"quantile must be in [0, 1], got {self.quantile}")
+        check_ratio("quantile", self.quantile)
 
     def measured(self, rate_bps: float, duration_s: float, now_s: float) -> None:
         """Take in the newest and drop the oldest: O(log window) comparisons."""

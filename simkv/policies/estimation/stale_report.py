@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from simkv.policies.estimation.question import ESTIMATORS, Report
+from simkv.policies.ranges import check_not_negative, check_positive
 
 _ROUNDING = 1e-9  # periods: a report due at this very instant has been heard
 
@@ -33,10 +34,8 @@ class StaleReport:
     delay_s: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.period_s < math.inf:
-            raise ValueError(f"period_s must be above 0, got {self.period_s}")
-        if not 0 <= self.delay_s < math.inf:
-            raise ValueError(f"delay_s must be 0 or more, got {self.delay_s}")
+        check_positive("period_s", self.period_s)
+        check_not_negative("delay_s", self.delay_s)
 
     def measured(self, rate_bps: float, duration_s: float, now_s: float) -> None:
         """Ignore it: the network knows better."""

@@ -68,9 +68,3 @@ class Ghost:
         if start + count < end:
             return end - start - count, False
         return end - max(start, run[0]), True
-
-
-def check_share(name: str, share: float) -> None:
-    """Raise unless a parameter is a share of the room: above 0, at most 1."""
-    if not 0 < share <= 1:
-        raise ValueError(f"{name} must be above 0 and at most 1, got {share}")

@@ -6,9 +6,10 @@ import sys
 from dataclasses import dataclass, field
 
 from simkv.kv.block import Run
-from simkv.policies.eviction.ghost import Ghost, check_share
+from simkv.policies.eviction.ghost import Ghost
 from simkv.policies.eviction.order import Node, RunLine
 from simkv.policies.eviction.question import EVICTION, Coming
+from simkv.policies.ranges import check_share
 
 _MOST_USES = 3  # the main queue counts no further: two bits
 

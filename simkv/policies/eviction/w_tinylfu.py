@@ -8,11 +8,11 @@ from typing import Literal
 
 from simkv.kv.block import Run
 from simkv.kv.runmap import RunMap
-from simkv.policies.eviction.ghost import check_share
 from simkv.policies.eviction.order import RunLine
 from simkv.policies.eviction.question import EVICTION, Coming
 from simkv.policies.eviction.sketch import Sketch
 from simkv.policies.eviction.slru import Segments
+from simkv.policies.ranges import check_share
 
 
 class Counts:

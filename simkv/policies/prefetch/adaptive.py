@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
@@ -17,6 +16,7 @@ from simkv.policies.prefetch.worth import (
     utility_s,
     work_s,
 )
+from simkv.policies.ranges import check_inside, check_not_negative, check_ratio
 
 
 @PREFETCH.register("adaptive")
@@ -49,14 +49,11 @@ class Adaptive:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.price_s_per_byte < math.inf:
-            raise ValueError(f"price_s_per_byte must be 0 or more, got {self.price_s_per_byte}")
-        if self.displaced is not None and not 0 <= self.displaced <= 1:
-            raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
-        if not 0 < self.quantile < 1:
-            raise ValueError(f"quantile must be above 0 and below 1, got {self.quantile}")
-        if not 0 <= self.unknown_above <= 1:
-            raise ValueError(f"unknown_above must be in [0, 1], got {self.unknown_above}")
+        check_not_negative("price_s_per_byte", self.price_s_per_byte)
+        if self.displaced is not None:
+            check_ratio("displaced", self.displaced)
+        check_inside("quantile", self.quantile)
+        check_ratio("unknown_above", self.unknown_above)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return what wins seconds, most per byte first."""

@@ -17,6 +17,7 @@ from simkv.policies.prefetch.worth import (
     spare_bps,
     utility_s,
 )
+from simkv.policies.ranges import check_not_negative, check_positive, check_ratio
 
 
 @PREFETCH.register("cost-benefit")
@@ -46,12 +47,10 @@ class CostBenefit:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.price_s_per_byte < math.inf:
-            raise ValueError(f"price_s_per_byte must be 0 or more, got {self.price_s_per_byte}")
-        if self.displaced is not None and not 0 <= self.displaced <= 1:
-            raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
-        if not 0 < self.think_s < math.inf:
-            raise ValueError(f"think_s must be above 0, got {self.think_s}")
+        check_not_negative("price_s_per_byte", self.price_s_per_byte)
+        if self.displaced is not None:
+            check_ratio("displaced", self.displaced)
+        check_positive("think_s", self.think_s)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return what pays, as long as it pays behind what goes before it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import Busy, behind, gap_of, likely, spare_bps, transfer_s
+from simkv.policies.ranges import check_positive, check_ratio
 
 
 @PREFETCH.register("edf")
@@ -36,12 +36,9 @@ class Edf:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
-        if not 0 <= self.confidence <= 1:
-            raise ValueError(f"confidence must be in [0, 1], got {self.confidence}")
-        if not 0 < self.think_s < math.inf:
-            raise ValueError(f"think_s must be above 0, got {self.think_s}")
+        check_ratio("threshold", self.threshold)
+        check_ratio("confidence", self.confidence)
+        check_positive("think_s", self.think_s)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return what can be in time, most probable first, all by the median time of the query."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView, Record
 from simkv.policies.prefetch.worth import likely
+from simkv.policies.ranges import check_ratio
 
 
 @PREFETCH.register("feedback-throttled")
@@ -48,8 +49,7 @@ class FeedbackThrottled:
         if not 0 <= self.low <= self.high <= 1:
             raise ValueError(f"low must be in [0, 1] and not above high, got {self.low} and {self.high}")
         for name, ratio in (("lateness", self.lateness), ("pollution", self.pollution)):
-            if not 0 <= ratio <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {ratio}")
+            check_ratio(name, ratio)
         self._degree = (self.most + 1) // 2
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Moment, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import gap_of, likely, spare_bps, transfer_s
+from simkv.policies.ranges import check_inside, check_not_negative, check_positive, check_ratio
 
 
 @PREFETCH.register("just-in-time")
@@ -41,14 +41,10 @@ class JustInTime:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
-        if not 0 < self.quantile < 1:
-            raise ValueError(f"quantile must be above 0 and below 1, got {self.quantile}")
-        if not 0 <= self.margin_s < math.inf:
-            raise ValueError(f"margin_s must be 0 or more, got {self.margin_s}")
-        if not 0 < self.think_s < math.inf:
-            raise ValueError(f"think_s must be above 0, got {self.think_s}")
+        check_ratio("threshold", self.threshold)
+        check_inside("quantile", self.quantile)
+        check_not_negative("margin_s", self.margin_s)
+        check_positive("think_s", self.think_s)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return what is probable, each with its beginning; when a timer rings, what waited begins."""

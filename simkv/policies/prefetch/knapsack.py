@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import Candidate, fitting, gap_of, likely, saved_s, spare_bps, work_s
+from simkv.policies.ranges import check_inside, check_positive
 
 
 @PREFETCH.register("knapsack")
@@ -31,10 +31,8 @@ class Knapsack:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 < self.quantile < 1:
-            raise ValueError(f"quantile must be above 0 and below 1, got {self.quantile}")
-        if not 0 < self.think_s < math.inf:
-            raise ValueError(f"think_s must be above 0, got {self.think_s}")
+        check_inside("quantile", self.quantile)
+        check_positive("think_s", self.think_s)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return what fits, most saved per byte first."""

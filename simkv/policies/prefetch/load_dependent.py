@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import displacement, likely, load_threshold
+from simkv.policies.ranges import check_ratio
 
 
 @PREFETCH.register("load-dependent")
@@ -29,8 +30,8 @@ class LoadDependent:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if self.displaced is not None and not 0 <= self.displaced <= 1:
-            raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
+        if self.displaced is not None:
+            check_ratio("displaced", self.displaced)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return the items above the threshold of this moment, most probable first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +14,7 @@ from simkv.policies.prefetch.worth import (
     saved_s,
     shared_threshold,
 )
+from simkv.policies.ranges import check_not_negative, check_ratio
 from simkv.predictors.question import Item
 
 
@@ -44,10 +44,9 @@ class PriceAware:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.price_s_per_byte < math.inf:
-            raise ValueError(f"price_s_per_byte must be 0 or more, got {self.price_s_per_byte}")
-        if self.displaced is not None and not 0 <= self.displaced <= 1:
-            raise ValueError(f"displaced must be in [0, 1], got {self.displaced}")
+        check_not_negative("price_s_per_byte", self.price_s_per_byte)
+        if self.displaced is not None:
+            check_ratio("displaced", self.displaced)
         if self.displaced and self.link == "shared":
             raise ValueError(
                 "displaced counts with link 'priority' alone: the formula for 'shared' has no place for it"

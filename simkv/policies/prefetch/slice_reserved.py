@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import likely
+from simkv.policies.ranges import check_inside, check_ratio
 
 
 @PREFETCH.register("slice-reserved")
@@ -28,10 +29,8 @@ class SliceReserved:
     kind: Kind = "kv"
 
     def __post_init__(self) -> None:
-        if not 0 < self.reserved_ratio < 1:
-            raise ValueError(f"reserved_ratio must be above 0 and below 1, got {self.reserved_ratio}")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        check_inside("reserved_ratio", self.reserved_ratio)
+        check_ratio("threshold", self.threshold)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return the items above the threshold; ties in probability go by item."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from simkv.policies.prefetch.question import PREFETCH, Kind, Moment, Prefetch, PrefetchView
 from simkv.policies.prefetch.worth import likely
+from simkv.policies.ranges import check_ratio
 
 
 @PREFETCH.register("threshold")
@@ -34,8 +35,7 @@ class Threshold:
         return frozenset({self.at})
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        check_ratio("threshold", self.threshold)
 
     def decide(self, view: PrefetchView) -> list[Prefetch]:
         """Return the items above the threshold; ties in probability go by item."""
