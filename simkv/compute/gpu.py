@@ -1,27 +1,33 @@
-"""The loop that runs GPU steps: who is in the batch, when it ends, whom it serves.
+"""The loop that runs GPU steps: when a batch ends, and whom it serves.
 
-A batching policy says who runs; a `StepTime` says how long. Steps that mix prefill and decode are taken one
-by one; a batch of decodes that nobody joins or leaves is jumped over in one event, up to the first step
-boundary at or after whatever changes it (semantics D4). Speculative prefills run only when no demand is
-runnable, a stated number of tokens at a time (`idle_only`, D3).
+A `Scheduler` says who is in each step, a `StepTime` how long it takes. A batch of decodes that nobody joins or leaves
+is jumped over in one event, up to the first step boundary at or after whatever changes it (semantics D4).
+Speculative prefills run only when no demand is runnable, a stated number of tokens at a time (`idle_only`), or in
+what demand leaves of the token budget (`leftover`, D3).
 
-The loop knows nothing of KV memory: whoever submits a sequence holds room for it already.
+With `async_scheduling` the batch of a step is decided when the step before it begins, as vLLM does to hide the host's
+work: who arrives waits for the step that is under way and for the one that is decided already.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
 from simpy import Environment
 
 from simkv.clock import Order, call_at
 from simkv.compute.leap import Leap
-from simkv.compute.sequence import GpuSequence, Views
+from simkv.compute.room import Room
+from simkv.compute.scheduler import Batch, Scheduler
+from simkv.compute.sequence import GpuSequence
 from simkv.compute.steptime import StepTime
-from simkv.errors import InputError, InvariantError
-from simkv.policies.batching.question import Batching, BatchView
+from simkv.errors import InputError
+from simkv.policies.batching.question import Batching
 
 __all__ = ["Gpu", "GpuSequence"]
+
+Speculative = Literal["idle_only", "leftover"]
 
 
 class Gpu:
@@ -30,15 +36,20 @@ class Gpu:
     Parameters
     ----------
     step_time : its price list.
-    batching : who runs in the next step.
+    batching : the order of those that wait.
+    room : paged KV memory; None = whoever submits a sequence holds its memory already.
     token_budget : [tokens] most tokens in a step.
     max_sequences : most sequences admitted at a time.
+    speculative : when speculation may run.
     speculative_step_tokens : [tokens] most tokens in a speculative step: what a new demand may have to wait for.
+    async_scheduling : decide a step when the one before it begins.
     step_by_step : take every step as an event of its own instead of jumping.
 
     Attributes
     ----------
     demand_s, speculative_s : [s] busy so far, by cause.
+    extrapolated_s : [s] of both that were priced outside the measured range of the price list.
+    steps : steps done.
 
     Examples
     --------
@@ -57,9 +68,12 @@ class Gpu:
         step_time: StepTime,
         batching: Batching,
         *,
+        room: Room | None = None,
         token_budget: int = 2048,
         max_sequences: int = 256,
+        speculative: Speculative = "idle_only",
         speculative_step_tokens: int = 256,
+        async_scheduling: bool = False,
         step_by_step: bool = False,
     ) -> None:
         if min(token_budget, max_sequences, speculative_step_tokens) < 1:
@@ -69,31 +83,36 @@ class Gpu:
             )
         self._env = env
         self._step_time = step_time
-        self._batching = batching
+        self._who = Scheduler(batching, room, token_budget, max_sequences, step_time.wants_longest)
+        self._token_budget = token_budget
+        self._fills_up = speculative == "leftover"
         self._speculative_step_tokens = speculative_step_tokens
+        self._is_async = async_scheduling
         self._step_by_step = step_by_step
-        self._running: list[GpuSequence] = []
-        self._waiting: deque[GpuSequence] = deque()
         self._speculative: deque[GpuSequence] = deque()
-        self._view = BatchView(Views(self._running), Views(self._waiting), token_budget, max_sequences)
-        # What is under way: prefill chunks (sequence, tokens) and decodes, or one speculative chunk.
-        self._chunks: list[tuple[GpuSequence, int]] = []
-        self._decodes: list[GpuSequence] = []
-        self._prefilling = 0  # how many of the running have prefill left
-        self._speculating: GpuSequence | None = None
+        # What is under way: a batch, with a speculative chunk in it or not; a leap; or a speculative chunk alone.
+        self._batch: Batch | None = None
         self._leap: Leap | None = None
+        self._speculating: GpuSequence | None = None
+        self._next: Batch | None = None  # decided already
+        self._decodes_follow = False  # or what is decided are the decodes alone
         self._busy_since_s: float | None = None
         self._deciding = False  # a decision is already due at this instant
+        self.steps = 0
         self.demand_s = 0.0
         self.speculative_s = 0.0
+        self.extrapolated_s = 0.0
 
     # -- what others ask ---------------------------------------------------------------------------
 
     def submit(self, sequence: GpuSequence) -> None:
-        """Queue a sequence; it runs as soon as the policy lets it."""
+        """Queue a sequence; it runs as soon as its turn comes."""
         sequence.submitted_s = self._env.now
-        (self._speculative if sequence.speculative else self._waiting).append(sequence)
-        self._something_changed(demand=not sequence.speculative)
+        if sequence.speculative:
+            self._speculative.append(sequence)
+            self._something_changed(may_join=self._fills_up)
+        else:
+            self._something_changed(may_join=self._who.push(sequence))
 
     def promote(self, sequence: GpuSequence) -> None:
         """Turn a speculative sequence into demand, from the next step boundary on (semantics D3)."""
@@ -102,8 +121,7 @@ class Gpu:
         sequence.speculative = False
         if sequence is not self._speculating and sequence in self._speculative:
             self._speculative.remove(sequence)
-            self._waiting.append(sequence)
-            self._something_changed(demand=True)
+            self._something_changed(may_join=self._who.push(sequence))
 
     def cancel(self, sequence: GpuSequence) -> None:
         """Drop a sequence that is still speculative; a step that runs it is finished first."""
@@ -120,7 +138,7 @@ class Gpu:
             return
         spent_s = self._env.now - self._busy_since_s
         self._busy_since_s = None
-        if self._speculating is not None:
+        if self._speculating is not None and self._batch is None:
             self.speculative_s += spent_s
             self._speculating.spend(spent_s)
         else:
@@ -129,14 +147,29 @@ class Gpu:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return not (self._running or self._waiting or self._speculative)
+        return self._who.is_empty and self._next is None and not self._speculative
 
-    # -- the loop ----------------------------------------------------------------------------------
+    @property
+    def running(self) -> int:
+        """How many sequences are admitted and have not ended."""
+        return self._who.running
 
-    def _something_changed(self, demand: bool) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many sequences wait to be admitted."""
+        return self._who.waiting
+
+    @property
+    def preemptions(self) -> int:
+        """How often a running sequence lost its memory."""
+        return self._who.preemptions
+
+    # -- what is next ------------------------------------------------------------------------------
+
+    def _something_changed(self, may_join: bool) -> None:
         """React to a cause: end a leap at its next boundary, or decide now when idle."""
         if self._leap is not None:
-            if demand and not self._leap.cut:
+            if may_join and not self._leap.cut:
                 self._cut(self._leap)
         elif self._busy_since_s is None:
             self._decide_now()
@@ -147,107 +180,80 @@ class Gpu:
             self._deciding = True
             call_at(self._env, self._env.now, Order.DECISION, self._decide)
 
+    def _decide_after_step(self) -> None:
+        """Decide at a step's end: at once where nothing else happens at this instant."""
+        queue = self._env._queue
+        if queue and queue[0][0] <= self._env.now:
+            self._decide_now()
+        else:
+            self._decide()
+
     def _decide(self) -> None:
         self._deciding = False
-        if self._running or self._waiting:
-            self._begin_demand()
-        elif self._speculative:
-            self._begin_speculative()
-
-    def _begin_demand(self) -> None:
-        self._busy_since_s = self._env.now
-        for_running, for_admitted = self._batching.select(self._view)
-        self._take_running(for_running)
-        if for_admitted:
-            self._admit(for_admitted)
-        tokens = len(self._decodes) + sum([tokens for _, tokens in self._chunks])
-        if not 0 < tokens <= self._view.token_budget:
-            raise InvariantError(f"the batching policy gave {tokens} tokens, want 1 to {self._view.token_budget}")
-        if self._chunks or len(self._decodes) < len(self._running):
-            self._begin_step()
-        else:
-            self._begin_leap()
-
-    def _take_running(self, for_running: list[int]) -> None:
-        """Note who of the running gets a chunk of prefill, and who decodes."""
-        if len(for_running) > len(self._running):
-            raise InvariantError(f"the batching policy gave tokens to {len(for_running)} of {len(self._running)}")
-        if not self._prefilling and for_running.count(1) == len(self._running):  # the usual case, seen at a glance
-            self._chunks, self._decodes = [], self._running.copy()
+        step = self.steps + 1
+        self._busy_since_s = self._env.now  # who is told that it is scheduled may submit another
+        batch = self._decided(step)
+        if batch is None:
+            self._busy_since_s = None
+            if self._speculative:
+                self._begin_speculative()
             return
-        chunks, decodes = self._chunks, self._decodes = [], []
-        for sequence, tokens in zip(self._running, for_running, strict=False):
-            if not tokens:
-                continue
-            if sequence.prefill_left_tokens:
-                chunks.append((sequence, _usable(sequence, tokens)))
-            elif tokens == 1:
-                decodes.append(sequence)
-            else:
-                raise InvariantError(f"the batching policy gave {tokens} tokens to a sequence that decodes one")
+        filled = self._fills_up and self._speculative and batch.tokens < self._token_budget
+        sharing = self._who.in_batch(batch) if filled else []
+        alone = self._is_async and not self._decide_ahead(batch, step + 1)
+        if filled:
+            self._begin_filled(batch, sharing)
+        elif alone or batch.chunks or batch.preempted:
+            self._begin_step(batch)
+        else:
+            self._begin_leap(batch, step)
 
-    def _admit(self, for_admitted: list[int]) -> None:
-        """Move the head of the waiting queue to the running, each with its first chunk."""
-        if len(for_admitted) > min(len(self._waiting), self._view.max_sequences - len(self._running)):
-            raise InvariantError(f"the batching policy admitted {len(for_admitted)} sequences, more than it may")
-        self._prefilling += len(for_admitted)
-        for tokens in for_admitted:
-            sequence = self._waiting.popleft()
-            self._running.append(sequence)
-            self._chunks.append((sequence, _usable(sequence, tokens)))
-            sequence.start()
+    def _decided(self, step: int) -> Batch | None:
+        """Return the batch of a step: decided one step ago, or now."""
+        batch, self._next = self._next, None
+        if self._decodes_follow:
+            self._decodes_follow = False
+            batch = self._who.continued(step)
+        return batch or self._who.form(step)
 
-    def _begin_step(self) -> None:
-        chunks = [(tokens, sequence.context_tokens) for sequence, tokens in self._chunks]
-        decodes = len(self._decodes)
-        context_tokens = sum([sequence.context_tokens for sequence in self._decodes])
-        emitting = decodes
-        for sequence, tokens in self._chunks:
-            emitting += tokens == sequence.prefill_left_tokens and sequence.output_left_tokens > 0
-        duration_s = self._step_time.step(chunks, decodes, context_tokens, emitting)
-        call_at(self._env, self._env.now + duration_s, Order.STEP_END, lambda: self._end_demand(1, duration_s))
+    def _decide_ahead(self, batch: Batch, step: int) -> bool:
+        """Decide the step after the one that begins; return whether it is the same batch of decodes."""
+        following = self._who.form(step)
+        if following is None:
+            return False
+        if following.chunks or following.preempted:
+            self._next = following
+            return False
+        self._decodes_follow = True
+        return following.decodes == batch.decodes and not batch.chunks
 
-    def _end_demand(self, steps: int, duration_s: float) -> None:
-        """Give every sequence of the batch its tokens; tell those that emitted a first or a last one."""
-        self._busy_since_s = self._leap = None
+    # -- one step ----------------------------------------------------------------------------------
+
+    def _begin_step(self, batch: Batch) -> None:
+        self._batch = batch
+        duration_s = self._step_time.step(
+            batch.chunks, batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens
+        )
+        outside = self._step_time.outside
+        call_at(self._env, self._env.now + duration_s, Order.STEP_END, lambda: self._end_demand(1, duration_s, outside))
+
+    def _end_demand(self, steps: int, duration_s: float, outside: bool) -> None:
+        """Tell those that emitted a first or a last token; let the others go on."""
+        batch = self._batch
+        self._busy_since_s = self._leap = self._batch = None
+        self.steps += steps
         self.demand_s += duration_s
-        finished = self._advance_decodes(steps)
-        first = self._advance_chunks(finished) if self._chunks else ()
-        if finished:
-            self._running[:] = [s for s in self._running if s.output_left_tokens or s.prefill_left_tokens]
-        for sequence in first:
-            if sequence.on_first_token is not None:
-                sequence.on_first_token()
-        for sequence in finished:
+        if outside:
+            self.extrapolated_s += duration_s
+        who = self._who
+        gone = who.done(self.steps, batch)
+        if batch is not None:
+            for sequence in batch.emits:
+                sequence.emit()
+        for sequence in gone:
+            who.release(sequence)
             sequence.on_finished()
-        self._decide_now()
-
-    def _advance_decodes(self, steps: int) -> list[GpuSequence]:
-        """Return those that have their whole answer."""
-        finished = []
-        for sequence in self._decodes:
-            sequence.context_tokens += steps
-            left = sequence.output_left_tokens - steps
-            sequence.output_left_tokens = left
-            if not left:
-                finished.append(sequence)
-        return finished
-
-    def _advance_chunks(self, finished: list[GpuSequence]) -> list[GpuSequence]:
-        """Return those that emit their first token; add to `finished` those that want no more."""
-        first = []
-        for sequence, tokens in self._chunks:
-            sequence.context_tokens += tokens
-            sequence.prefill_left_tokens -= tokens
-            if sequence.prefill_left_tokens:
-                continue
-            self._prefilling -= 1
-            if sequence.output_left_tokens:
-                sequence.output_left_tokens -= 1
-                first.append(sequence)
-            if not sequence.output_left_tokens:
-                finished.append(sequence)
-        return first
+        self._decide_after_step()
 
     # -- speculative steps -------------------------------------------------------------------------
 
@@ -256,6 +262,8 @@ class Gpu:
         tokens = min(sequence.prefill_left_tokens, self._speculative_step_tokens)
         duration_s = self._step_time.step([(tokens, sequence.context_tokens)], 0, 0, 0)
         self._busy_since_s, self._speculating = self._env.now, sequence
+        if self._step_time.outside:
+            self.extrapolated_s += duration_s
         sequence.start()
         call_at(
             self._env,
@@ -265,7 +273,13 @@ class Gpu:
         )
 
     def _end_speculative(self, sequence: GpuSequence, tokens: int, duration_s: float) -> None:
-        self._busy_since_s = self._speculating = None
+        self._busy_since_s = None
+        self._has_speculated(sequence, tokens, duration_s)
+        self._decide_after_step()
+
+    def _has_speculated(self, sequence: GpuSequence, tokens: int, duration_s: float) -> None:
+        """Count a speculative chunk; let the sequence go when it is whole or unwanted, or join demand."""
+        self._speculating = None
         self.speculative_s += duration_s
         sequence.spend(duration_s)
         sequence.prefill_left_tokens -= tokens
@@ -275,15 +289,32 @@ class Gpu:
             sequence.on_finished()
         elif not sequence.speculative:  # promoted during the step
             self._speculative.popleft()
-            self._waiting.append(sequence)
-        self._decide_now()
+            self._who.push(sequence)
+
+    def _begin_filled(self, batch: Batch, sharing: list[GpuSequence]) -> None:
+        """Let a speculative chunk have what demand leaves of the budget; the step is longer for it (semantics D3)."""
+        sequence = self._speculative[0]
+        tokens = min(sequence.prefill_left_tokens, self._token_budget - batch.tokens)
+        told = (batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens)
+        demand_s = self._step_time.step(batch.chunks, *told)
+        duration_s = self._step_time.step([*batch.chunks, (tokens, sequence.context_tokens)], *told)
+        outside = self._step_time.outside
+        self._batch, self._speculating = batch, sequence
+        sequence.start()
+
+        def end() -> None:
+            longer_s = duration_s - demand_s
+            for other in sharing:
+                other.interference_s += longer_s
+            self._has_speculated(sequence, tokens, longer_s)
+            self._end_demand(1, demand_s, outside)
+
+        call_at(self._env, self._env.now + duration_s, Order.STEP_END, end)
 
     # -- leaping over the steps of an unchanged batch ----------------------------------------------
 
-    def _begin_leap(self) -> None:
-        context_tokens = sum([sequence.context_tokens for sequence in self._decodes])
-        most_steps = min([sequence.output_left_tokens for sequence in self._decodes])
-        leap = self._leap = Leap(self._step_time, self._env.now, len(self._decodes), context_tokens, most_steps)
+    def _begin_leap(self, batch: Batch, step: int) -> None:
+        leap = self._leap = Leap(self._step_time, self._env.now, batch, self._who.steps_alike(step))
         if self._step_by_step:
             self._arm(leap, 1, leap.duration_s(1))
         else:
@@ -310,15 +341,7 @@ class Gpu:
         if leap is not self._leap:  # it was cut before this boundary
             return
         if leap.cut or steps == leap.most_steps:
-            self._end_demand(steps, duration_s)
+            self._who.take_room(self.steps + steps + self._is_async)
+            self._end_demand(steps, duration_s, leap.outside)
         else:
             self._arm(leap, steps + 1, leap.duration_s(steps + 1))
-
-
-def _usable(sequence: GpuSequence, tokens: int) -> int:
-    """Return the size of a chunk that a policy gave, unless the sequence has no use for it."""
-    if 0 < tokens <= sequence.prefill_left_tokens:
-        return tokens
-    raise InvariantError(
-        f"the batching policy gave {tokens} tokens to a sequence with {sequence.prefill_left_tokens} left to prefill"
-    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 from simkv.errors import InvariantError
 from simkv.policies.batching.question import SequenceView
@@ -17,30 +18,50 @@ class GpuSequence:
     prefill_tokens : [tokens] to compute, >= 1.
     cached_tokens : [tokens] whose KV is there already.
     output_tokens : [tokens] to emit; 0 = only the prefill is wanted, as always of a speculative sequence.
-    speculative : runs in idle time only.
+    speculative : runs when no demand does, or in what demand leaves of a step.
+    priority : lower comes first where the batching policy goes by it.
+    content : what a `Room` knows of its KV; None = whoever submits it holds its memory already.
     on_scheduled, on_first_token, on_finished : called at that moment; the last also when it was cancelled.
     on_spent : called with the [s] of each step that it took as speculation.
 
+    Attributes
+    ----------
+    prefill_left_tokens, context_tokens, output_left_tokens : [tokens] when the steps formed so far are done; while it
+        decodes, as they were when it began to.
+    found_tokens : [tokens] that were cached when it was admitted first.
+    preemptions : how often it lost its memory.
+    interference_s : [s] by which speculation lengthened the steps that it was in.
+
     Examples
     --------
-    >>> GpuSequence(100, 32, 8, on_finished=lambda: None).view.prefill_left_tokens
+    >>> GpuSequence(100, 32, 8, on_finished=lambda: None).prefill_left_tokens
     100
     """
 
     __slots__ = (
+        "admission",
         "cancelled",
+        "content",
         "context_tokens",
+        "found_tokens",
+        "has_emitted",
+        "interference_s",
+        "last_step",
+        "number",
+        "offset",
         "on_finished",
         "on_first_token",
         "on_scheduled",
         "on_spent",
         "output_left_tokens",
+        "preemptions",
         "prefill_left_tokens",
+        "priority",
+        "rank",
         "scheduled",
         "speculative",
         "speculative_s",
         "submitted_s",
-        "view",
     )
 
     def __init__(
@@ -50,6 +71,8 @@ class GpuSequence:
         output_tokens: int = 0,
         *,
         speculative: bool = False,
+        priority: int = 0,
+        content: Any = None,
         on_scheduled: Callable[[], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
         on_spent: Callable[[float], None] | None = None,
@@ -64,16 +87,29 @@ class GpuSequence:
         self.prefill_left_tokens = prefill_tokens
         self.context_tokens = cached_tokens
         self.output_left_tokens = output_tokens
+        self.found_tokens = cached_tokens
         self.speculative = speculative
+        self.priority = priority
+        self.content = content
         self.on_scheduled = on_scheduled
         self.on_first_token = on_first_token
         self.on_spent = on_spent
         self.on_finished = on_finished
         self.submitted_s = 0.0
         self.scheduled = False
+        self.has_emitted = False
         self.cancelled = False
+        self.preemptions = 0
+        self.interference_s = 0.0
         self.speculative_s = 0.0  # [s] of GPU time spent on it before it was promoted
-        self.view: SequenceView = _View(self)
+        # What the scheduler notes; it decodes its last token in step `last_step`.
+        self.number = self.admission = self.last_step = self.offset = 0
+        self.rank = 0.0
+
+    @property
+    def view(self) -> SequenceView:
+        """What a batching policy sees of it."""
+        return _View(self)
 
     def start(self) -> None:
         """It is in a step for the first time, or again: tell of the first."""
@@ -81,6 +117,13 @@ class GpuSequence:
             self.scheduled = True
             if self.on_scheduled is not None:
                 self.on_scheduled()
+
+    def emit(self) -> None:
+        """A prefill has ended in a token: tell of the first."""
+        if not self.has_emitted:
+            self.has_emitted = True
+            if self.on_first_token is not None:
+                self.on_first_token()
 
     def spend(self, duration_s: float) -> None:
         """A step took so long as speculation."""
@@ -90,10 +133,7 @@ class GpuSequence:
 
 
 class _View:
-    """What a batching policy sees of a sequence: not its output length, and nothing to write to.
-
-    The getters are C functions: a policy reads one of every running sequence in every step.
-    """
+    """What a batching policy sees of a sequence: not its output length, and nothing to write to."""
 
     __slots__ = ("_sequence",)
 
@@ -103,30 +143,4 @@ class _View:
     prefill_left_tokens = property(attrgetter("_sequence.prefill_left_tokens"))
     context_tokens = property(attrgetter("_sequence.context_tokens"))
     submitted_s = property(attrgetter("_sequence.submitted_s"))
-
-
-class Views(Collection[SequenceView]):
-    """A queue of sequences, seen as views; looked at lazily, so a long queue costs nothing.
-
-    Examples
-    --------
-    >>> queue = [GpuSequence(5, on_finished=lambda: None)]
-    >>> [view.prefill_left_tokens for view in Views(queue)]
-    [5]
-    """
-
-    __slots__ = ("_queue",)
-
-    _view_of = attrgetter("view")
-
-    def __init__(self, queue: Collection[GpuSequence]) -> None:
-        self._queue = queue
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def __iter__(self) -> Iterator[SequenceView]:
-        return map(self._view_of, self._queue)
-
-    def __contains__(self, view: object) -> bool:
-        return any(sequence.view is view for sequence in self._queue)
+    priority = property(attrgetter("_sequence.priority"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from simkv.model import ModelShape
 
@@ -17,7 +17,22 @@ from simkv.model import ModelShape
 class StepTime(Protocol):
     """The price list of one GPU for one model."""
 
-    def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:
+    @property
+    def wants_longest(self) -> bool:
+        """Whether it asks for the longest context among the decodes."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether the last answer was priced, wholly or in part, outside what was measured."""
+
+    def step(
+        self,
+        chunks: Sequence[tuple[int, int]],
+        decodes: int,
+        context_tokens: int,
+        emitting: int,
+        longest_tokens: int = 0,
+    ) -> float:
         """Return the duration [s] of one step.
 
         Parameters
@@ -26,9 +41,12 @@ class StepTime(Protocol):
         decodes : sequences that decode one token.
         context_tokens : [tokens] of KV that the decodes read, summed over them.
         emitting : sequences that emit a token (decodes, and prefills that end): they pay lm_head.
+        longest_tokens : [tokens] of KV that one of the decodes reads at most; 0 = all read alike.
         """
 
-    def span(self, batch: int, context_tokens: int, max_steps: int, until_s: float) -> tuple[int, float]:
+    def span(
+        self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
+    ) -> tuple[int, float]:
         """Return how many decode steps of an unchanged batch to take, and their summed duration [s].
 
         Takes at least one and at most `max_steps` steps, stops at the first boundary at or after `until_s`
@@ -49,12 +67,24 @@ class FixedStepTime:
     prefill_per_token_s: float
     decode_step_s: float
 
-    def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:
+    wants_longest: ClassVar[bool] = False
+    outside: ClassVar[bool] = False
+
+    def step(
+        self,
+        chunks: Sequence[tuple[int, int]],
+        decodes: int,
+        context_tokens: int,
+        emitting: int,
+        longest_tokens: int = 0,
+    ) -> float:
         """Return prefill tokens x price, plus one decode step when there are decodes; see `StepTime`."""
         decode_s = self.decode_step_s if decodes else 0.0
         return self.prefill_per_token_s * sum(new for new, _ in chunks) + decode_s
 
-    def span(self, batch: int, context_tokens: int, max_steps: int, until_s: float) -> tuple[int, float]:
+    def span(
+        self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
+    ) -> tuple[int, float]:
         """Return the steps to the first boundary at or after `until_s`; see `StepTime`."""
         steps = _first_at_or_after(until_s, max_steps, self.decode_step_s, 0.0)
         return steps, steps * self.decode_step_s
@@ -86,6 +116,9 @@ class RooflineStepTime:
     65
     """
 
+    wants_longest = False
+    outside = False
+
     def __init__(
         self, shape: ModelShape, flop_per_s: float, memory_bytes_per_s: float, overhead_s: float, weight_bits: int = 16
     ) -> None:
@@ -97,7 +130,14 @@ class RooflineStepTime:
         self._weights_s = shape.streamed_weight_bytes(weight_bits) / memory_bytes_per_s
         self._kv_token_s = shape.kv_bytes_per_token / memory_bytes_per_s
 
-    def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:
+    def step(
+        self,
+        chunks: Sequence[tuple[int, int]],
+        decodes: int,
+        context_tokens: int,
+        emitting: int,
+        longest_tokens: int = 0,
+    ) -> float:
         """Return max(arithmetic, memory) + overhead; see `StepTime`."""
         tokens, pairs, read = decodes, context_tokens + decodes, context_tokens + decodes
         for new, cached in chunks:
@@ -108,7 +148,9 @@ class RooflineStepTime:
         memory_s = self._weights_s + self._kv_token_s * read
         return max(arithmetic_s, memory_s) + self._overhead_s
 
-    def span(self, batch: int, context_tokens: int, max_steps: int, until_s: float) -> tuple[int, float]:
+    def span(
+        self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
+    ) -> tuple[int, float]:
         """Return the steps to the first boundary at or after `until_s`, or to the ridge; see `StepTime`."""
         read = context_tokens + batch  # KV pairs of the first step; every step adds `batch`
         arithmetic = (self._linear_s + self._head_s) * batch + self._pair_s * read

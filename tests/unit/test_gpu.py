@@ -14,11 +14,9 @@ from simpy import Environment
 
 from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu, GpuSequence
-from simkv.compute.sequence import Views
 from simkv.compute.steptime import FixedStepTime
 from simkv.errors import InputError, InvariantError
 from simkv.policies import BATCHING
-from simkv.policies.batching import BatchView
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Recording(FixedStepTime):
     decode_step_s: float = 1.0
     steps: list[tuple[list[tuple[int, int]], int, int, int]] = field(default_factory=list)
 
-    def step(self, chunks: Any, decodes: int, context_tokens: int, emitting: int) -> float:
+    def step(self, chunks: Any, decodes: int, context_tokens: int, emitting: int, longest_tokens: int = 0) -> float:
         self.steps.append((list(chunks), decodes, context_tokens, emitting))
         return super().step(chunks, decodes, context_tokens, emitting)
 
@@ -449,81 +447,11 @@ def test_a_policy_sees_no_output_length_and_can_change_nothing() -> None:
         "prefill_left_tokens",
         "context_tokens",
         "submitted_s",
+        "priority",
     }
     for name in ("prefill_left_tokens", "anything"):
         with pytest.raises(AttributeError):
             setattr(view, name, 1)
-
-
-def test_queues_are_seen_live() -> None:
-    queue = [GpuSequence(20, on_finished=lambda: None)]
-    views = Views(queue)
-    assert (len(views), list(views)) == (1, [queue[0].view])
-    other = GpuSequence(5, on_finished=lambda: None)
-    assert other.view not in views
-    queue.append(other)
-    assert other.view in views
-    assert [view.prefill_left_tokens for view in views] == [20, 5]
-
-
-@dataclass
-class Says:
-    """A policy that gives one answer, then none."""
-
-    running: list[int]
-    admitted: list[int]
-    after: int = 0
-
-    def select(self, view: BatchView) -> tuple[list[int], list[int]]:
-        if len(view.running) < self.after:
-            return [], [1] * self.after
-        return self.running, self.admitted
-
-
-@pytest.mark.parametrize(
-    ("policy", "message"),
-    [
-        (Says([], []), "gave 0 tokens, want 1 to 16"),
-        (Says([], [5, 12]), "gave 17 tokens, want 1 to 16"),
-        (Says([], [5, 0]), "gave 0 tokens to a sequence with 12 left to prefill"),
-        (Says([], [6]), "gave 6 tokens to a sequence with 5 left to prefill"),
-        (Says([], [-1]), "gave -1 tokens to a sequence with 5 left to prefill"),
-        (Says([], [1, 1, 1]), "admitted 3 sequences, more than it may"),
-        (Says([1], []), "gave tokens to 1 of 0"),
-        (Says([0, 0], [], after=2), "gave 0 tokens, want 1 to 16"),
-        (Says([5, 0], [], after=2), "gave 5 tokens to a sequence with 4 left to prefill"),
-    ],
-)
-def test_an_impossible_answer_of_a_policy_is_refused(policy: Says, message: str) -> None:
-    """Nothing is invented for it and nothing dropped."""
-    stage = Stage(policy=policy, token_budget=16)
-    stage.submit(0, "a", 5, 0, 3)
-    stage.submit(0, "b", 12, 0, 3)
-    with pytest.raises(InvariantError, match=f"^the batching policy {message}$"):
-        stage.run()
-
-
-@pytest.mark.parametrize(("tokens", "given"), [(2, "2"), (-1, "-1")])
-def test_a_decode_gets_one_token(tokens: int, given: str) -> None:
-    stage = Stage(policy=Says([tokens], [], after=1))
-    stage.submit(0, "a", 1, 0, 3)
-    with pytest.raises(InvariantError, match=f"gave {given} tokens to a sequence that decodes one"):
-        stage.run()
-
-
-def test_a_policy_may_let_a_running_sequence_sit_out() -> None:
-    """With a zero, or a list that ends before it; it is asked again after every such step."""
-
-    class InTurns:
-        def select(self, view: BatchView) -> tuple[list[int], list[int]]:
-            contexts = [sequence.context_tokens for sequence in view.running]
-            return ([0] * contexts.index(min(contexts)) + [1], []) if contexts else ([], [1] * len(view.waiting))
-
-    stage = Stage(FixedStepTime(0.0, 1.0), policy=InTurns())
-    stage.submit(0, "a", 1, 0, 3)
-    stage.submit(0, "b", 1, 0, 3)
-    stage.run()
-    assert stage.times("finished") == {"a": 3.0, "b": 4.0}
 
 
 @pytest.mark.parametrize("name", ["token_budget", "max_sequences", "speculative_step_tokens"])

@@ -1,6 +1,6 @@
-"""Who runs in the next GPU step? One policy a file; the question and its form are in `question.py`."""
+"""In which order do sequences get into the batch? One policy a file; the question and its form are in `question.py`."""
 
-from simkv.policies.batching import chunked_fcfs
-from simkv.policies.batching.question import BATCHING, Batching, BatchView, SequenceView
+from simkv.policies.batching import chunked_fcfs, priority, shortest_prompt
+from simkv.policies.batching.question import BATCHING, Batching, SequenceView
 
-__all__ = ["BATCHING", "BatchView", "Batching", "SequenceView", "chunked_fcfs"]
+__all__ = ["BATCHING", "Batching", "SequenceView", "chunked_fcfs", "priority", "shortest_prompt"]

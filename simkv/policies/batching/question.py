@@ -1,9 +1,12 @@
-"""Who runs in the next GPU step, and with how many tokens? The form in which every batching policy answers."""
+"""In which order do sequences get into the batch? The form in which every batching policy answers.
+
+Who runs follows from the order alone (semantics D1): the running sequences in the order of admission, then the
+waiting ones by rank, until the token budget, the sequences or the memory are used up; whoever must give memory back
+is the running one with the highest rank.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Protocol
 
 from simkv.registry import Registry
@@ -14,7 +17,7 @@ class SequenceView(Protocol):
 
     @property
     def prefill_left_tokens(self) -> int:
-        """[tokens] Prompt tokens still to be computed; 0 = it decodes, one token a step."""
+        """[tokens] Prompt tokens still to be computed."""
 
     @property
     def context_tokens(self) -> int:
@@ -24,35 +27,16 @@ class SequenceView(Protocol):
     def submitted_s(self) -> float:
         """[s] When it became ready to run."""
 
-
-@dataclass(slots=True)
-class BatchView:
-    """What a batching policy may know; live, valid during the call only.
-
-    Attributes
-    ----------
-    running : admitted sequences in the order of admission.
-    waiting : sequences to admit, in the order of arrival.
-    token_budget : [tokens] most tokens in one step.
-    max_sequences : most sequences admitted at a time.
-    """
-
-    running: Collection[SequenceView]
-    waiting: Collection[SequenceView]
-    token_budget: int
-    max_sequences: int
+    @property
+    def priority(self) -> int:
+        """What the client asked for: lower is more urgent."""
 
 
 class Batching(Protocol):
     """One method to write."""
 
-    def select(self, view: BatchView) -> tuple[list[int], list[int]]:
-        """Return the tokens for each running sequence, then for the sequences to admit from the head of waiting.
-
-        A list may be shorter than its queue: the rest gets nothing. 0 tokens for a running sequence means
-        that it sits this step out. At least one sequence must get a token. Where every running sequence decodes
-        and nobody is admitted, it is asked again only when something changes (semantics D4).
-        """
+    def rank(self, view: SequenceView) -> float:
+        """Return the place of a sequence that has become ready: lower runs first, equals in the order of arrival."""
 
 
 BATCHING: Registry[Batching] = Registry("batching policy", "simkv.batching")

@@ -1,0 +1,359 @@
+"""Who is in which step: vLLM's rules (semantics D1), at a cost that does not grow with the batch.
+
+The running sequences come first, in the order of admission, a token for each that decodes and the rest of its prompt
+for the one that is still being prefilled; then the waiting ones by rank, until the token budget, the sequences or the
+memory are used up. Only the sequence that was admitted last can be unfinished with its prompt: it has taken all that
+was left of the budget.
+
+Decodes are kept as sums. The context of each grows by one a step, so what a step reads is `offsets + count x step`,
+and who needs a new block in a step is who stands in that step's class modulo the block. Admitting a sequence or
+letting it go costs a heap operation; a step, or a thousand of them, costs nothing.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from simkv.compute.room import Room
+from simkv.compute.sequence import GpuSequence
+from simkv.policies.batching.question import Batching
+
+
+class Batch:
+    """What one step computes.
+
+    Attributes
+    ----------
+    chunks : (new, cached) [tokens] of each prefill chunk.
+    decodes : sequences that decode one token.
+    context_tokens, longest_tokens : [tokens] of KV that the decodes read: summed, and the most of one.
+    emitting : sequences that emit a token.
+    emits, ends : sequences whose prefill ends here with a token; those that end here with their prefill.
+    preempted : somebody lost its memory for this step: it admitted nobody, and the next may differ.
+    """
+
+    __slots__ = ("chunks", "context_tokens", "decodes", "emits", "emitting", "ends", "longest_tokens", "preempted")
+
+    def __init__(self, decodes: int, context_tokens: int, longest_tokens: int, preempted: bool) -> None:
+        self.chunks: list[tuple[int, int]] = []
+        self.decodes = self.emitting = decodes
+        self.context_tokens = context_tokens
+        self.longest_tokens = longest_tokens
+        self.emits: list[GpuSequence] = []
+        self.ends: list[GpuSequence] = []
+        self.preempted = preempted
+
+    @property
+    def tokens(self) -> int:
+        """How many it computes."""
+        return self.decodes + sum([new for new, _ in self.chunks])
+
+
+class Scheduler:
+    """The sequences of one GPU. Steps are numbered from 1.
+
+    Parameters
+    ----------
+    batching : the order of those that wait.
+    room : the memory; None = whoever submits a sequence holds its memory already.
+    token_budget : [tokens] most tokens in a step.
+    max_sequences : most sequences admitted at a time.
+    wants_longest : whether the price list asks for the longest context.
+
+    Attributes
+    ----------
+    decodes : sequences that decode.
+    preemptions : how often somebody lost its memory.
+    """
+
+    def __init__(
+        self, batching: Batching, room: Room | None, token_budget: int, max_sequences: int, wants_longest: bool
+    ) -> None:
+        self._batching = batching
+        self._room = room
+        self._budget = token_budget
+        self._max_sequences = max_sequences
+        self._wants_longest = wants_longest
+        self._waiting: list[tuple[float, int, GpuSequence]] = []
+        self._numbers = self._admissions = 0
+        self._partial: GpuSequence | None = None
+        self._decoding: dict[GpuSequence, None] = {}  # in the order of admission
+        self._leaving: list[GpuSequence] = []  # their last token is in a step that is formed and not done
+        self._ending = 0  # their prefill, and they with it, end in a step that is formed and not done
+        self._ends: list[tuple[int, int, GpuSequence]] = []  # (last step, admission, sequence)
+        self._longest: list[tuple[int, int, GpuSequence]] = []  # (-offset, admission, sequence)
+        self.decodes = 0
+        self._offsets = 0
+        self._block_tokens = room.block_tokens if room is not None else 1
+        self._growing = [0] * self._block_tokens  # decodes that need a block in steps of each class
+        self._paged = 0  # decodes that fill blocks of the room
+        self._grown = 0  # the last step for which the decodes have room
+        self.preemptions = 0
+
+    # -- who waits ---------------------------------------------------------------------------------
+
+    def push(self, sequence: GpuSequence) -> bool:
+        """Queue a sequence; return whether it may change the batch before one of the running ends."""
+        self._numbers += 1
+        sequence.number = self._numbers
+        sequence.rank = self._batching.rank(sequence.view)
+        heappush(self._waiting, (sequence.rank, sequence.number, sequence))
+        return self._waiting[0][2] is sequence and self.running < self._max_sequences
+
+    @property
+    def running(self) -> int:
+        """How many are admitted and have not ended."""
+        return len(self._decoding) + len(self._leaving) + self._ending + (self._partial is not None)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody runs or waits."""
+        return not (self.running or self._waiting)
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def form(self, step: int) -> Batch | None:
+        """Return the batch of a step; None when nobody can run."""
+        self._leave_before(step)
+        preempted = self._room is not None and not self._grow_to(step)
+        count = self.decodes
+        batch = Batch(count, self._offsets + count * step, self._longest_at(step), preempted)
+        budget = self._budget - count
+        if self._partial is not None:
+            budget -= self._continue(batch, self._partial, budget, step)
+        admitted: list[GpuSequence] = []
+        if not batch.preempted:
+            while self._waiting and budget and self.running < self._max_sequences:
+                sequence = self._waiting[0][2]
+                tokens = self._admitted(sequence, budget)
+                if not tokens:
+                    break
+                heappop(self._waiting)
+                self._admissions += 1
+                sequence.admission = self._admissions
+                admitted.append(sequence)
+                budget -= tokens
+                self._compute(batch, sequence, tokens, step)
+        for sequence in admitted:  # who is told may submit another: that is for a later step
+            sequence.start()
+        if batch.decodes or batch.chunks:
+            return batch
+        return self.form(step) if batch.preempted else None  # whose memory was lost may have room alone
+
+    def continued(self, step: int) -> Batch | None:
+        """Return a step of those that decode and nobody else; None when nobody does."""
+        self._leave_before(step)
+        count = self.decodes
+        if not count:
+            return None
+        return Batch(count, self._offsets + count * step, self._longest_at(step), preempted=False)
+
+    def done(self, step: int, batch: Batch | None) -> list[GpuSequence]:
+        """Return who has ended by the end of a step; `batch` is the step's, where it computed prefills."""
+        self._leave_before(step + 1)
+        gone = self._leaving
+        if gone:
+            self._leaving = []
+            for sequence in gone:
+                sequence.context_tokens = sequence.offset + sequence.last_step + 1
+                sequence.output_left_tokens = 0
+        if batch is not None and batch.ends:
+            self._ending -= len(batch.ends)
+            return gone + batch.ends
+        return gone
+
+    def in_batch(self, batch: Batch) -> list[GpuSequence]:
+        """Return who is in the batch that was formed last."""
+        partial = () if self._partial is None else (self._partial,)
+        return [*self._leaving, *self._decoding, *partial, *batch.ends]
+
+    def release(self, sequence: GpuSequence) -> None:
+        """Give back what an ended sequence holds."""
+        if self._room is not None and sequence.content is not None:
+            self._room.release(sequence, sequence.context_tokens)
+
+    def steps_alike(self, step: int) -> int:
+        """Return how many steps from `step` on are of this batch: until one ends, or a block would be missing.
+
+        Called when the last step that must be formed before `step` begins has been formed.
+        """
+        ends = self._ends
+        while ends[0][2].last_step != ends[0][0]:  # preempted since
+            heappop(ends)
+        most = ends[0][0] - step + 1
+        room = self._room
+        if room is None:
+            return most
+        free, whole, size = room.free_blocks, self._paged, self._block_tokens
+        if whole * (most // size + 1) <= free:
+            return most
+        turns = free // whole  # in as many steps as a block has tokens, every decode fills one
+        free -= turns * whole
+        more = turns * size
+        while more < most and free >= 0:
+            more += 1
+            free -= self._growing[(self._grown + more) % size]
+        return min(most, more if free < 0 else more + 1)
+
+    def take_room(self, through: int) -> None:
+        """Take the blocks that the decodes fill until a step, as their steps are formed."""
+        room = self._room
+        if room is None or through <= self._grown:
+            return
+        turns, rest = divmod(through - self._grown, self._block_tokens)
+        blocks = turns * self._paged
+        for at in range(through - rest + 1, through + 1):
+            blocks += self._growing[at % self._block_tokens]
+        if blocks:
+            room.grow(blocks)
+        self._grown = through
+
+    # -- parts of a step ---------------------------------------------------------------------------
+
+    def _leave_before(self, step: int) -> None:
+        """Let those go whose last token is in a step before."""
+        ends = self._ends
+        while ends and ends[0][0] < step:
+            last_step, _, sequence = heappop(ends)
+            if sequence.last_step == last_step and sequence in self._decoding:
+                self._remove(sequence)
+                self._leaving.append(sequence)
+
+    def _remove(self, sequence: GpuSequence) -> None:
+        del self._decoding[sequence]
+        self.decodes -= 1
+        self._offsets -= sequence.offset
+        if sequence.content is not None:
+            self._growing[-sequence.offset % self._block_tokens] -= 1
+            self._paged -= 1
+
+    def _longest_at(self, step: int) -> int:
+        if not self._wants_longest or not self.decodes:
+            return 0
+        longest = self._longest
+        while longest[0][2] not in self._decoding or longest[0][2].offset != -longest[0][0]:
+            heappop(longest)
+        return step - longest[0][0]
+
+    def _admitted(self, sequence: GpuSequence, budget: int) -> int:
+        """Return [tokens] of the first chunk of a waiting sequence; 0 where there is no room."""
+        if self._room is not None and sequence.content is not None:
+            tokens = self._room.admit(sequence, budget)
+            if tokens and not sequence.scheduled:
+                sequence.found_tokens = sequence.context_tokens
+            return tokens
+        return min(sequence.prefill_left_tokens, budget)
+
+    def _continue(self, batch: Batch, sequence: GpuSequence, budget: int, step: int) -> int:
+        """Give the unfinished prefill its next chunk; return [tokens] of it."""
+        tokens = min(sequence.prefill_left_tokens, budget)
+        if self._room is not None and sequence.content is not None:
+            while not self._room.extend(sequence, tokens):
+                batch.preempted = True
+                victim = self._last()
+                self._preempt(victim, step, had_its_block=True)
+                if victim is sequence:
+                    return 0
+                batch.decodes -= 1
+                batch.emitting -= 1
+                batch.context_tokens -= victim.offset + step
+                budget += 1
+        self._compute(batch, sequence, tokens, step)
+        return tokens
+
+    def _compute(self, batch: Batch, sequence: GpuSequence, tokens: int, step: int) -> None:
+        """Put a chunk into the batch, and the sequence among the decodes when it is the last."""
+        batch.chunks.append((tokens, sequence.context_tokens))
+        sequence.context_tokens += tokens
+        sequence.prefill_left_tokens -= tokens
+        if sequence.prefill_left_tokens:
+            self._partial = sequence
+            return
+        if sequence is self._partial:
+            self._partial = None
+        if sequence.output_left_tokens:
+            sequence.output_left_tokens -= 1
+            batch.emitting += 1
+            batch.emits.append(sequence)
+        if sequence.output_left_tokens:
+            self._decode(sequence, step)
+        else:
+            batch.ends.append(sequence)
+            self._ending += 1
+
+    def _decode(self, sequence: GpuSequence, step: int) -> None:
+        """Let a sequence decode from the next step on."""
+        offset = sequence.offset = sequence.context_tokens - step - 1
+        sequence.last_step = step + sequence.output_left_tokens
+        self._decoding[sequence] = None
+        self.decodes += 1
+        self._offsets += offset
+        if sequence.content is not None:
+            self._growing[-offset % self._block_tokens] += 1
+            self._paged += 1
+        heappush(self._ends, (sequence.last_step, sequence.admission, sequence))
+        if self._wants_longest:
+            heappush(self._longest, (-offset, sequence.admission, sequence))
+
+    # -- memory that runs out ----------------------------------------------------------------------
+
+    def _grow_to(self, step: int) -> bool:
+        """Take room for a token of every decode; return False when somebody had to lose its memory for it."""
+        if step <= self._grown:
+            return True
+        room = self._room
+        assert room is not None
+        self._grown = step
+        need = self._growing[step % self._block_tokens]
+        if need <= room.free_blocks:
+            if need:
+                room.grow(need)
+            return True
+        self._grow_one_by_one(room, step)
+        return False
+
+    def _grow_one_by_one(self, room: Room, step: int) -> None:
+        """Walk the decodes in the order of admission; who finds no block takes somebody's memory, or gives its own."""
+        granted: set[GpuSequence] = set()
+        for sequence in list(self._decoding):
+            wants = sequence.content is not None and (sequence.offset + step) % self._block_tokens == 0
+            if not wants:
+                continue
+            while sequence in self._decoding and room.free_blocks < 1:
+                victim = self._last()
+                self._preempt(victim, step, victim in granted)
+            if sequence in self._decoding:
+                room.grow(1)
+                granted.add(sequence)
+
+    def _last(self) -> GpuSequence:
+        """Return who loses its memory: the last by rank, and of equals the one admitted last."""
+        running = [sequence for sequence in self._decoding if sequence.content is not None]
+        if self._partial is not None and self._partial.content is not None:
+            running.append(self._partial)
+        return max(running, key=lambda sequence: (sequence.rank, sequence.admission))
+
+    def _preempt(self, sequence: GpuSequence, step: int, had_its_block: bool) -> None:
+        """Take a sequence's memory; it goes back to the queue, to be looked up and computed again (semantics D1)."""
+        assert self._room is not None
+        self.preemptions += 1
+        sequence.preemptions += 1
+        if sequence is self._partial:
+            self._partial = None
+            kv_tokens = held_tokens = sequence.context_tokens
+            sequence.prefill_left_tokens += kv_tokens
+        else:
+            self._remove(sequence)
+            kv_tokens = sequence.offset + step
+            held_tokens = kv_tokens + had_its_block
+            sequence.prefill_left_tokens = kv_tokens + 1  # and the token that it emitted last
+            sequence.output_left_tokens = sequence.last_step - step + 1
+            sequence.last_step = 0
+        sequence.context_tokens = 0
+        self._room.release(sequence, held_tokens)
+        heappush(self._waiting, (sequence.rank, sequence.number, sequence))
