@@ -130,7 +130,7 @@ class Gpu:
         sequence.cancelled = True
         if sequence is not self._speculating and sequence in self._speculative:
             self._speculative.remove(sequence)
-            sequence.on_finished()
+            sequence.finish()
 
     def settle(self) -> None:
         """Count what the step under way has taken so far: once, at the end of a run that stops inside it."""
@@ -252,7 +252,7 @@ class Gpu:
                 sequence.emit()
         for sequence in gone:
             who.release(sequence)
-            sequence.on_finished()
+            sequence.finish()
         self._decide_after_step()
 
     # -- speculative steps -------------------------------------------------------------------------
@@ -286,7 +286,7 @@ class Gpu:
         sequence.context_tokens += tokens
         if sequence.cancelled or not sequence.prefill_left_tokens:
             self._speculative.popleft()
-            sequence.on_finished()
+            sequence.finish()
         elif not sequence.speculative:  # promoted during the step
             self._speculative.popleft()
             self._who.push(sequence)

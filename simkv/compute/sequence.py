@@ -125,6 +125,10 @@ class GpuSequence:
             if self.on_first_token is not None:
                 self.on_first_token()
 
+    def finish(self) -> None:
+        """It has ended, or was cancelled: tell of it."""
+        self.on_finished()
+
     def spend(self, duration_s: float) -> None:
         """A step took so long as speculation."""
         self.speculative_s += duration_s

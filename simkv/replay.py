@@ -1,0 +1,248 @@
+"""Requests in, records out: engines alone, without a network and without speculation.
+
+What `simkv validate vllm` and the benchmarks play: each request of an open loop goes to one engine, which batches
+it with the others under vLLM's rules over a paged pool with a prefix cache.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from simpy import Environment
+
+from simkv.clock import Order, call_at
+from simkv.compute.gpu import Gpu
+from simkv.compute.sequence import GpuSequence
+from simkv.compute.steptime import StepTime
+from simkv.errors import InputError
+from simkv.kv.block import Run
+from simkv.kv.radix import BlockPool, PagedContent
+from simkv.policies.batching import BATCHING, Batching
+
+#: Ids of blocks that no trace names begin here: the end of a prompt, and the answer.
+OWN_IDS = 1 << 60
+_OWN_BITS = 24  # blocks of one request's own; 16 million of 16 tokens
+
+
+class Asked(NamedTuple):
+    """One request.
+
+    Attributes
+    ----------
+    arrival_s : [s] when the engine gets it.
+    input_tokens, output_tokens : [tokens] of prompt and answer, >= 1.
+    runs : ids of the full blocks of the prompt, in blocks of the engine.
+    priority : lower is more urgent.
+    """
+
+    arrival_s: float
+    input_tokens: int
+    output_tokens: int
+    runs: tuple[Run, ...] = ()
+    priority: int = 0
+
+
+@dataclass(slots=True)
+class Engine:
+    """What an engine is, in numbers (the preset `vllm-0.19`).
+
+    Attributes
+    ----------
+    blocks, block_tokens : of the KV pool.
+    token_budget, max_sequences : of a step.
+    async_scheduling : decide a step when the one before it begins.
+    reserve_prompt : admit a request only if all of its prompt fits.
+    caches_prefixes : look for known prefixes.
+    """
+
+    blocks: int
+    block_tokens: int = 16
+    token_budget: int = 2048
+    max_sequences: int = 256
+    async_scheduling: bool = True
+    reserve_prompt: bool = True
+    caches_prefixes: bool = True
+
+
+@dataclass(slots=True)
+class Records:
+    """What happened to each request, one element each, in order of arrival; times [s] are NaN before they happen.
+
+    Attributes
+    ----------
+    cached_tokens : [tokens] found in the prefix cache when it was admitted first.
+    preemptions : how often it lost its memory.
+    """
+
+    arrival_s: array[float] = field(default_factory=lambda: array("d"))
+    scheduled_s: array[float] = field(default_factory=lambda: array("d"))
+    first_token_s: array[float] = field(default_factory=lambda: array("d"))
+    last_token_s: array[float] = field(default_factory=lambda: array("d"))
+    input_tokens: array[int] = field(default_factory=lambda: array("q"))
+    cached_tokens: array[int] = field(default_factory=lambda: array("q"))
+    output_tokens: array[int] = field(default_factory=lambda: array("q"))
+    preemptions: array[int] = field(default_factory=lambda: array("q"))
+    rejected: int = 0
+
+
+class _Recorded(GpuSequence):
+    """A sequence that writes down what happens to it."""
+
+    __slots__ = ("_env", "_index", "_records")
+
+    def __init__(self, env: Environment, records: Records, index: int, asked: Asked, content: PagedContent) -> None:
+        super().__init__(
+            asked.input_tokens, 0, asked.output_tokens, priority=asked.priority, content=content, on_finished=_nothing
+        )
+        self._env = env
+        self._records = records
+        self._index = index
+
+    def start(self) -> None:
+        """See `GpuSequence`."""
+        if not self.scheduled:
+            self.scheduled = True
+            self._records.scheduled_s[self._index] = self._env.now
+            self._records.cached_tokens[self._index] = self.found_tokens
+
+    def emit(self) -> None:
+        """See `GpuSequence`."""
+        if not self.has_emitted:
+            self.has_emitted = True
+            self._records.first_token_s[self._index] = self._env.now
+
+    def finish(self) -> None:
+        """See `GpuSequence`."""
+        self._records.last_token_s[self._index] = self._env.now
+        self._records.preemptions[self._index] = self.preemptions
+
+
+def _nothing() -> None:
+    pass
+
+
+class Replay:
+    """Engines alike, and the requests that go to them in turn.
+
+    Attributes
+    ----------
+    records : of the requests that have arrived.
+    gpus, pools : of the engines.
+    """
+
+    def __init__(
+        self,
+        requests: Iterable[Asked],
+        engine: Engine,
+        step_times: Sequence[StepTime],
+        *,
+        batching: Batching | None = None,
+        step_by_step: bool = False,
+    ) -> None:
+        self.env = Environment()
+        self.records = Records()
+        self.pools = [
+            BlockPool(
+                engine.blocks,
+                engine.block_tokens,
+                reserve_prompt=engine.reserve_prompt,
+                caches_prefixes=engine.caches_prefixes,
+            )
+            for _ in step_times
+        ]
+        self.gpus = [
+            Gpu(
+                self.env,
+                step_time,
+                batching if batching is not None else BATCHING.create("chunked-fcfs"),
+                room=pool,
+                token_budget=engine.token_budget,
+                max_sequences=engine.max_sequences,
+                async_scheduling=engine.async_scheduling,
+                step_by_step=step_by_step,
+            )
+            for step_time, pool in zip(step_times, self.pools, strict=True)
+        ]
+        self._requests = iter(requests)
+        self._coming: Asked | None = None
+        self._await_next()
+
+    def run(self, until_s: float | None = None) -> Records:
+        """Play all requests, or those of the time until a moment; return what happened to them."""
+        self.env.run(until=until_s)
+        return self.records
+
+    def _await_next(self) -> None:
+        asked = self._coming = next(self._requests, None)
+        if asked is not None:
+            if asked.arrival_s < self.env.now:
+                raise InputError(f"requests must be in order of arrival, got {asked.arrival_s} s after {self.env.now} s")
+            call_at(self.env, asked.arrival_s, Order.ARRIVAL, self._arrive)
+
+    def _arrive(self) -> None:
+        asked, records = self._coming, self.records
+        assert asked is not None
+        index = len(records.arrival_s)
+        records.arrival_s.append(asked.arrival_s)
+        for column in (records.scheduled_s, records.first_token_s, records.last_token_s):
+            column.append(math.nan)
+        records.input_tokens.append(asked.input_tokens)
+        records.output_tokens.append(asked.output_tokens)
+        records.cached_tokens.append(0)
+        records.preemptions.append(0)
+        which = index % len(self.gpus)
+        if self.pools[which].fits(asked.input_tokens + asked.output_tokens):
+            content = PagedContent(asked.runs, OWN_IDS + (index << _OWN_BITS))
+            self.gpus[which].submit(_Recorded(self.env, records, index, asked, content))
+        else:
+            records.rejected += 1
+        self._await_next()
+
+
+def in_blocks(runs: Iterable[Run], block_tokens: int, engine_block_tokens: int, input_tokens: int) -> tuple[Run, ...]:
+    """Return runs of a trace's blocks in an engine's smaller ones; only those that the prompt fills.
+
+    Parameters
+    ----------
+    block_tokens : [tokens] a block of the trace, a multiple of the next.
+    engine_block_tokens : [tokens] a block of the engine.
+    input_tokens : [tokens] of the prompt; the last block of the trace may be partly filled.
+
+    Examples
+    --------
+    >>> in_blocks([Run(0, 1), Run(7, 2)], 64, 16, 150)
+    (Run(start=0, count=4), Run(start=28, count=5))
+    """
+    times, left = block_tokens // engine_block_tokens, input_tokens // engine_block_tokens
+    found = []
+    for start, count in runs:
+        taken = min(count * times, left)
+        if taken:
+            found.append(Run(start * times, taken))
+        left -= taken
+    return tuple(found)
+
+
+def mooncake(path: str, engine_block_tokens: int = 16) -> Iterator[Asked]:
+    """prototype"""
+    import json
+
+    with open(path) as lines:
+        for line in lines:
+            r = json.loads(line)
+            ids = r["hash_ids"]
+            runs = []
+            start = end = -1
+            for i in ids:
+                if i != end:
+                    if end >= 0:
+                        runs.append((start, end - start))
+                    start = i
+                end = i + 1
+            runs.append((start, end - start))
+            n = r["input_length"]
+            yield Asked(r["timestamp"] / 1000, n, r["output_length"], in_blocks(runs, 512, engine_block_tokens, n))
