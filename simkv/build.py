@@ -14,6 +14,7 @@ from simpy import Environment
 
 from simkv import fitting, model
 from simkv.build_ahead import Speculation
+from simkv.clock import Clock
 from simkv.compute.gpu import Gpu
 from simkv.compute.profile import PROFILES
 from simkv.drawing import draws_of
@@ -90,7 +91,7 @@ def build(scenario: Scenario, replication: int, seed: int) -> World:
     ------
     InputError : the scenario asks for what its trace cannot give.
     """
-    env, ledger, recorder = Environment(), Ledger(), Recorder()
+    env, ledger, recorder = Clock(), Ledger(), Recorder()
     traffic = read_traffic(scenario, replication, seed)
     fitting.check(scenario, traffic.header)
     content = Content(traffic.header)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import Any
 
 from simpy import Environment
@@ -22,6 +22,45 @@ class Order(IntEnum):
     STEP_END = 3
     ARRIVAL = 4
     DECISION = 5
+
+
+class Clock(Environment):
+    """SimPy's environment; its loop, where it runs until nothing is left, costs a function call less an event."""
+
+    def run(self, until: Any = None) -> Any:
+        """Let everything happen, or what happens until a moment; see `simpy.Environment.run`."""
+        if until is not None:
+            return super().run(until)
+        queue: Any = self._queue
+        while queue:
+            self._now, _, _, event = heappop(queue)
+            callbacks, event.callbacks = event.callbacks, None
+            for callback in callbacks:
+                callback(event)
+            if not event._ok and not hasattr(event, "_defused"):
+                raise event._value
+        return None
+
+
+class Event:
+    """The least that SimPy's loop asks of an event: it happens, and somebody is called with it.
+
+    For what happens millions of times; `call_at` is easier to use.
+    """
+
+    __slots__ = ("callbacks",)
+
+    _ok = True
+
+    def __init__(self, happens: Callable[[Any], None]) -> None:
+        self.callbacks: tuple[Callable[[Any], None], ...] | None = (happens,)
+
+    def at(self, env: Environment, time_s: float, order: Order) -> None:
+        """Let it happen at an absolute simulated time; see `call_at`."""
+        # Not `env.schedule`, which takes a delay: now + (time - now) is not always the time, and ties would break.
+        queue: Any = env._queue
+        now_s = env._now
+        heappush(queue, (time_s if time_s > now_s else now_s, order, next(env._eid), self))
 
 
 def call_at(env: Environment, time_s: float, order: Order, action: Callable[[], None]) -> None:
@@ -42,23 +81,7 @@ def call_at(env: Environment, time_s: float, order: Order, action: Callable[[], 
     >>> seen
     ['transfer end', 'arrival']
     """
-    # Not `env.schedule`, which takes a delay: now + (time - now) is not always the time, and ties would break.
-    queue: Any = env._queue
-    heappush(queue, (max(time_s, env.now), order, next(env._eid), _Call(action)))
-
-
-class _Call:
-    """The least that SimPy's loop asks of an event: it happens, and calls."""
-
-    __slots__ = ("_action", "_ok", "callbacks")
-
-    def __init__(self, action: Callable[[], None]) -> None:
-        self._action = action
-        self._ok = True
-        self.callbacks: tuple[Callable[[object], None], ...] | None = (self,)
-
-    def __call__(self, _: object) -> None:
-        self._action()
+    Event(lambda _: action()).at(env, time_s, order)
 
 
 def call_after(env: Environment, delay_s: float, order: Order, action: Callable[[], None]) -> None:

@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from simpy import Environment
-
-from simkv.clock import Order, call_at
+from simkv.clock import Clock, Event, Order
 from simkv.compute.gpu import Gpu
 from simkv.compute.sequence import GpuSequence
 from simkv.compute.steptime import StepTime
@@ -92,12 +90,12 @@ class Records:
 class _Recorded(GpuSequence):
     """A sequence that writes down what happens to it."""
 
-    __slots__ = ("_env", "_index", "_records")
-
-    def __init__(self, env: Environment, records: Records, index: int, asked: Asked, content: PagedContent) -> None:
-        super().__init__(
-            asked.input_tokens, 0, asked.output_tokens, priority=asked.priority, content=content, on_finished=_nothing
-        )
+    def __init__(self, env: Clock, records: Records, index: int, asked: Asked, content: PagedContent) -> None:
+        self.prefill_left_tokens, self.output_left_tokens = asked.input_tokens, asked.output_tokens
+        self.context_tokens = self.found_tokens = 0
+        self.content = content
+        if asked.priority:
+            self.priority = asked.priority
         self._env = env
         self._records = records
         self._index = index
@@ -106,23 +104,22 @@ class _Recorded(GpuSequence):
         """See `GpuSequence`."""
         if not self.scheduled:
             self.scheduled = True
-            self._records.scheduled_s[self._index] = self._env.now
-            self._records.cached_tokens[self._index] = self.found_tokens
+            self._records.scheduled_s[self._index] = self._env._now
 
     def emit(self) -> None:
         """See `GpuSequence`."""
         if not self.has_emitted:
             self.has_emitted = True
-            self._records.first_token_s[self._index] = self._env.now
+            self._records.first_token_s[self._index] = self._env._now
 
     def finish(self) -> None:
         """See `GpuSequence`."""
-        self._records.last_token_s[self._index] = self._env.now
-        self._records.preemptions[self._index] = self.preemptions
-
-
-def _nothing() -> None:
-    pass
+        index, records = self._index, self._records
+        records.last_token_s[index] = self._env._now
+        if self.found_tokens:
+            records.cached_tokens[index] = self.found_tokens
+        if self.preemptions:
+            records.preemptions[index] = self.preemptions
 
 
 class Replay:
@@ -143,7 +140,7 @@ class Replay:
         batching: Batching | None = None,
         step_by_step: bool = False,
     ) -> None:
-        self.env = Environment()
+        self.env = Clock()
         self.records = Records()
         self.pools = [
             BlockPool(
@@ -180,16 +177,19 @@ class Replay:
         asked = self._coming = next(self._requests, None)
         if asked is not None:
             if asked.arrival_s < self.env.now:
-                raise InputError(f"requests must be in order of arrival, got {asked.arrival_s} s after {self.env.now} s")
-            call_at(self.env, asked.arrival_s, Order.ARRIVAL, self._arrive)
+                raise InputError(
+                    f"requests must be in order of arrival, got {asked.arrival_s} s after {self.env.now} s"
+                )
+            Event(self._arrive).at(self.env, asked.arrival_s, Order.ARRIVAL)
 
-    def _arrive(self) -> None:
+    def _arrive(self, _: object) -> None:
         asked, records = self._coming, self.records
         assert asked is not None
         index = len(records.arrival_s)
         records.arrival_s.append(asked.arrival_s)
-        for column in (records.scheduled_s, records.first_token_s, records.last_token_s):
-            column.append(math.nan)
+        records.scheduled_s.append(math.nan)
+        records.first_token_s.append(math.nan)
+        records.last_token_s.append(math.nan)
         records.input_tokens.append(asked.input_tokens)
         records.output_tokens.append(asked.output_tokens)
         records.cached_tokens.append(0)
@@ -228,7 +228,7 @@ def in_blocks(runs: Iterable[Run], block_tokens: int, engine_block_tokens: int, 
 
 
 def mooncake(path: str, engine_block_tokens: int = 16) -> Iterator[Asked]:
-    """prototype"""
+    """Prototype"""
     import json
 
     with open(path) as lines:

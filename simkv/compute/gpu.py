@@ -12,11 +12,12 @@ work: who arrives waits for the step that is under way and for the one that is d
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from simpy import Environment
 
-from simkv.clock import Order, call_at
+from simkv.clock import Event, Order, call_at
 from simkv.compute.leap import Leap
 from simkv.compute.room import Room
 from simkv.compute.scheduler import Batch, Scheduler
@@ -28,6 +29,21 @@ from simkv.policies.batching.question import Batching
 __all__ = ["Gpu", "GpuSequence"]
 
 Speculative = Literal["idle_only", "leftover"]
+
+
+class _StepEnd(Event):
+    """The end of a step, or of steps of a leap."""
+
+    __slots__ = ("duration_s", "leap", "outside", "steps")
+
+    def __init__(
+        self, happens: Callable[[Any], None], leap: Leap | None, steps: int, duration_s: float, outside: bool
+    ) -> None:
+        self.callbacks = (happens,)
+        self.leap = leap
+        self.steps = steps
+        self.duration_s = duration_s
+        self.outside = outside
 
 
 class Gpu:
@@ -107,7 +123,7 @@ class Gpu:
 
     def submit(self, sequence: GpuSequence) -> None:
         """Queue a sequence; it runs as soon as its turn comes."""
-        sequence.submitted_s = self._env.now
+        sequence.submitted_s = self._env._now
         if sequence.speculative:
             self._speculative.append(sequence)
             self._something_changed(may_join=self._fills_up)
@@ -136,7 +152,7 @@ class Gpu:
         """Count what the step under way has taken so far: once, at the end of a run that stops inside it."""
         if self._busy_since_s is None:
             return
-        spent_s = self._env.now - self._busy_since_s
+        spent_s = self._env._now - self._busy_since_s
         self._busy_since_s = None
         if self._speculating is not None and self._batch is None:
             self.speculative_s += spent_s
@@ -178,12 +194,12 @@ class Gpu:
         """Decide once all else of this instant has happened (semantics D5)."""
         if not self._deciding:
             self._deciding = True
-            call_at(self._env, self._env.now, Order.DECISION, self._decide)
+            call_at(self._env, self._env._now, Order.DECISION, self._decide)
 
     def _decide_after_step(self) -> None:
         """Decide at a step's end: at once where nothing else happens at this instant."""
         queue = self._env._queue
-        if queue and queue[0][0] <= self._env.now:
+        if queue and queue[0][0] <= self._env._now:
             self._decide_now()
         else:
             self._decide()
@@ -191,15 +207,20 @@ class Gpu:
     def _decide(self) -> None:
         self._deciding = False
         step = self.steps + 1
-        self._busy_since_s = self._env.now  # who is told that it is scheduled may submit another
-        batch = self._decided(step)
+        self._busy_since_s = self._env._now  # who is told that it is scheduled may submit another
+        batch, self._next = self._next, None
+        if self._decodes_follow:
+            self._decodes_follow = False
+            batch = self._who.continued(step)
+        if batch is None:
+            batch = self._who.form(step)
         if batch is None:
             self._busy_since_s = None
             if self._speculative:
                 self._begin_speculative()
             return
         filled = self._fills_up and self._speculative and batch.tokens < self._token_budget
-        sharing = self._who.in_batch(batch) if filled else []
+        sharing = self._who.in_batch(batch) if filled else ()
         alone = self._is_async and not self._decide_ahead(batch, step + 1)
         if filled:
             self._begin_filled(batch, sharing)
@@ -207,14 +228,6 @@ class Gpu:
             self._begin_step(batch)
         else:
             self._begin_leap(batch, step)
-
-    def _decided(self, step: int) -> Batch | None:
-        """Return the batch of a step: decided one step ago, or now."""
-        batch, self._next = self._next, None
-        if self._decodes_follow:
-            self._decodes_follow = False
-            batch = self._who.continued(step)
-        return batch or self._who.form(step)
 
     def _decide_ahead(self, batch: Batch, step: int) -> bool:
         """Decide the step after the one that begins; return whether it is the same batch of decodes."""
@@ -234,8 +247,11 @@ class Gpu:
         duration_s = self._step_time.step(
             batch.chunks, batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens
         )
-        outside = self._step_time.outside
-        call_at(self._env, self._env.now + duration_s, Order.STEP_END, lambda: self._end_demand(1, duration_s, outside))
+        end = _StepEnd(self._end_step, None, 1, duration_s, self._step_time.outside)
+        end.at(self._env, self._env._now + duration_s, Order.STEP_END)
+
+    def _end_step(self, end: _StepEnd) -> None:
+        self._end_demand(1, end.duration_s, end.outside)
 
     def _end_demand(self, steps: int, duration_s: float, outside: bool) -> None:
         """Tell those that emitted a first or a last token; let the others go on."""
@@ -251,7 +267,6 @@ class Gpu:
             for sequence in batch.emits:
                 sequence.emit()
         for sequence in gone:
-            who.release(sequence)
             sequence.finish()
         self._decide_after_step()
 
@@ -261,13 +276,13 @@ class Gpu:
         sequence = self._speculative[0]
         tokens = min(sequence.prefill_left_tokens, self._speculative_step_tokens)
         duration_s = self._step_time.step([(tokens, sequence.context_tokens)], 0, 0, 0)
-        self._busy_since_s, self._speculating = self._env.now, sequence
+        self._busy_since_s, self._speculating = self._env._now, sequence
         if self._step_time.outside:
             self.extrapolated_s += duration_s
         sequence.start()
         call_at(
             self._env,
-            self._env.now + duration_s,
+            self._env._now + duration_s,
             Order.STEP_END,
             lambda: self._end_speculative(sequence, tokens, duration_s),
         )
@@ -291,7 +306,7 @@ class Gpu:
             self._speculative.popleft()
             self._who.push(sequence)
 
-    def _begin_filled(self, batch: Batch, sharing: list[GpuSequence]) -> None:
+    def _begin_filled(self, batch: Batch, sharing: Sequence[GpuSequence]) -> None:
         """Let a speculative chunk have what demand leaves of the budget; the step is longer for it (semantics D3)."""
         sequence = self._speculative[0]
         tokens = min(sequence.prefill_left_tokens, self._token_budget - batch.tokens)
@@ -309,12 +324,12 @@ class Gpu:
             self._has_speculated(sequence, tokens, longer_s)
             self._end_demand(1, demand_s, outside)
 
-        call_at(self._env, self._env.now + duration_s, Order.STEP_END, end)
+        call_at(self._env, self._env._now + duration_s, Order.STEP_END, end)
 
     # -- leaping over the steps of an unchanged batch ----------------------------------------------
 
     def _begin_leap(self, batch: Batch, step: int) -> None:
-        leap = self._leap = Leap(self._step_time, self._env.now, batch, self._who.steps_alike(step))
+        leap = self._leap = Leap(self._step_time, self._env._now, batch, self._who.steps_alike(step))
         if self._step_by_step:
             self._arm(leap, 1, leap.duration_s(1))
         else:
@@ -323,25 +338,26 @@ class Gpu:
     def _arm(self, leap: Leap, steps: int, duration_s: float) -> None:
         """Wake at the end of step `steps` of the leap, unless it ends before."""
         leap.armed = steps
-        call_at(self._env, leap.start_s + duration_s, Order.STEP_END, lambda: self._reach(leap, steps, duration_s))
+        _StepEnd(self._reach, leap, steps, duration_s, False).at(self._env, leap.start_s + duration_s, Order.STEP_END)
 
     def _cut(self, leap: Leap) -> None:
         """End the leap at the first boundary at or after now."""
         leap.cut = True
         if not self._step_by_step:
-            steps, duration_s = leap.first_boundary(self._env.now)
-        elif leap.armed == 1 or leap.start_s + leap.duration_s(leap.armed - 1) < self._env.now:
+            steps, duration_s = leap.first_boundary(self._env._now)
+        elif leap.armed == 1 or leap.start_s + leap.duration_s(leap.armed - 1) < self._env._now:
             return  # every boundary is an event: the next one sees the cut
         else:  # a boundary of this very instant is past; what came with it still joins (semantics D5)
-            steps, duration_s = leap.first_boundary(self._env.now)
+            steps, duration_s = leap.first_boundary(self._env._now)
         if steps != leap.armed:
             self._arm(leap, steps, duration_s)
 
-    def _reach(self, leap: Leap, steps: int, duration_s: float) -> None:
-        if leap is not self._leap:  # it was cut before this boundary
+    def _reach(self, end: _StepEnd) -> None:
+        leap, steps = end.leap, end.steps
+        if leap is None or leap is not self._leap:  # it was cut before this boundary
             return
         if leap.cut or steps == leap.most_steps:
             self._who.take_room(self.steps + steps + self._is_async)
-            self._end_demand(steps, duration_s, leap.outside)
+            self._end_demand(steps, end.duration_s, leap.outside)
         else:
             self._arm(leap, steps + 1, leap.duration_s(steps + 1))

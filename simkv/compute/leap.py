@@ -43,9 +43,12 @@ class Leap:
         self._step_time = step_time
         self._batch = batch
         self.start_s = start_s
-        self.most_steps, self.most_s = self._span(most_steps, math.inf)
         self.armed = 0
         self.cut = False
+        self.most_steps, self.most_s = step_time.span(
+            batch.decodes, batch.context_tokens, most_steps, math.inf, batch.longest_tokens
+        )
+        self.outside = step_time.outside
 
     def _span(self, most_steps: int, until_s: float) -> tuple[int, float]:
         batch, step_time = self._batch, self._step_time

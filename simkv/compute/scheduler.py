@@ -12,11 +12,12 @@ letting it go costs a heap operation; a step, or a thousand of them, costs nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from simkv.compute.room import Room
 from simkv.compute.sequence import GpuSequence
-from simkv.policies.batching.question import Batching
+from simkv.policies.batching import Batching, ChunkedFcfs
 
 
 class Batch:
@@ -34,14 +35,18 @@ class Batch:
 
     __slots__ = ("chunks", "context_tokens", "decodes", "emits", "emitting", "ends", "longest_tokens", "preempted")
 
-    def __init__(self, decodes: int, context_tokens: int, longest_tokens: int, preempted: bool) -> None:
-        self.chunks: list[tuple[int, int]] = []
+    def __init__(self, decodes: int, context_tokens: int, longest_tokens: int = 0, preempted: bool = False) -> None:
         self.decodes = self.emitting = decodes
         self.context_tokens = context_tokens
         self.longest_tokens = longest_tokens
-        self.emits: list[GpuSequence] = []
-        self.ends: list[GpuSequence] = []
         self.preempted = preempted
+        self.chunks: Sequence[tuple[int, int]] = ()
+        self.emits: Sequence[GpuSequence] = ()
+        self.ends: Sequence[GpuSequence] = ()
+
+    def add(self, new_tokens: int, cached_tokens: int) -> None:
+        """Add a prefill chunk."""
+        self.chunks = (*self.chunks, (new_tokens, cached_tokens))
 
     @property
     def tokens(self) -> int:
@@ -62,7 +67,8 @@ class Scheduler:
 
     Attributes
     ----------
-    decodes : sequences that decode.
+    running : sequences that are admitted and have not ended.
+    decodes : those that decode.
     preemptions : how often somebody lost its memory.
     """
 
@@ -70,6 +76,7 @@ class Scheduler:
         self, batching: Batching, room: Room | None, token_budget: int, max_sequences: int, wants_longest: bool
     ) -> None:
         self._batching = batching
+        self._is_fcfs = isinstance(batching, ChunkedFcfs)  # the usual case need not be asked each time
         self._room = room
         self._budget = token_budget
         self._max_sequences = max_sequences
@@ -79,9 +86,9 @@ class Scheduler:
         self._partial: GpuSequence | None = None
         self._decoding: dict[GpuSequence, None] = {}  # in the order of admission
         self._leaving: list[GpuSequence] = []  # their last token is in a step that is formed and not done
-        self._ending = 0  # their prefill, and they with it, end in a step that is formed and not done
         self._ends: list[tuple[int, int, GpuSequence]] = []  # (last step, admission, sequence)
         self._longest: list[tuple[int, int, GpuSequence]] = []  # (-offset, admission, sequence)
+        self.running = 0
         self.decodes = 0
         self._offsets = 0
         self._block_tokens = room.block_tokens if room is not None else 1
@@ -96,14 +103,10 @@ class Scheduler:
         """Queue a sequence; return whether it may change the batch before one of the running ends."""
         self._numbers += 1
         sequence.number = self._numbers
-        sequence.rank = self._batching.rank(sequence.view)
+        if not self._is_fcfs:
+            sequence.rank = self._batching.rank(sequence.view)
         heappush(self._waiting, (sequence.rank, sequence.number, sequence))
         return self._waiting[0][2] is sequence and self.running < self._max_sequences
-
-    @property
-    def running(self) -> int:
-        """How many are admitted and have not ended."""
-        return len(self._decoding) + len(self._leaving) + self._ending + (self._partial is not None)
 
     @property
     def waiting(self) -> int:
@@ -119,15 +122,17 @@ class Scheduler:
 
     def form(self, step: int) -> Batch | None:
         """Return the batch of a step; None when nobody can run."""
-        self._leave_before(step)
-        preempted = self._room is not None and not self._grow_to(step)
+        if self._ends and self._ends[0][0] < step:
+            self._leave_before(step)
+        preempted = self._grown < step and self._paged > 0 and not self._grow_to(step)
         count = self.decodes
-        batch = Batch(count, self._offsets + count * step, self._longest_at(step), preempted)
+        longest_tokens = self._longest_at(step) if self._wants_longest else 0
+        batch = Batch(count, self._offsets + count * step, longest_tokens, preempted)
         budget = self._budget - count
         if self._partial is not None:
             budget -= self._continue(batch, self._partial, budget, step)
         admitted: list[GpuSequence] = []
-        if not batch.preempted:
+        if self._waiting and not batch.preempted:
             while self._waiting and budget and self.running < self._max_sequences:
                 sequence = self._waiting[0][2]
                 tokens = self._admitted(sequence, budget)
@@ -135,6 +140,7 @@ class Scheduler:
                     break
                 heappop(self._waiting)
                 self._admissions += 1
+                self.running += 1
                 sequence.admission = self._admissions
                 admitted.append(sequence)
                 budget -= tokens
@@ -154,8 +160,9 @@ class Scheduler:
         return Batch(count, self._offsets + count * step, self._longest_at(step), preempted=False)
 
     def done(self, step: int, batch: Batch | None) -> list[GpuSequence]:
-        """Return who has ended by the end of a step; `batch` is the step's, where it computed prefills."""
-        self._leave_before(step + 1)
+        """Let those go who have ended by the end of a step, and return them; `batch` is the step's, where it computed prefills."""
+        if self._ends and self._ends[0][0] <= step:
+            self._leave_before(step + 1)
         gone = self._leaving
         if gone:
             self._leaving = []
@@ -163,19 +170,19 @@ class Scheduler:
                 sequence.context_tokens = sequence.offset + sequence.last_step + 1
                 sequence.output_left_tokens = 0
         if batch is not None and batch.ends:
-            self._ending -= len(batch.ends)
-            return gone + batch.ends
+            gone = [*gone, *batch.ends]
+        self.running -= len(gone)
+        room = self._room
+        if room is not None:
+            for sequence in gone:
+                if sequence.content is not None:
+                    room.release(sequence, sequence.context_tokens)
         return gone
 
     def in_batch(self, batch: Batch) -> list[GpuSequence]:
         """Return who is in the batch that was formed last."""
         partial = () if self._partial is None else (self._partial,)
         return [*self._leaving, *self._decoding, *partial, *batch.ends]
-
-    def release(self, sequence: GpuSequence) -> None:
-        """Give back what an ended sequence holds."""
-        if self._room is not None and sequence.content is not None:
-            self._room.release(sequence, sequence.context_tokens)
 
     def steps_alike(self, step: int) -> int:
         """Return how many steps from `step` on are of this batch: until one ends, or a block would be missing.
@@ -190,7 +197,7 @@ class Scheduler:
         if room is None:
             return most
         free, whole, size = room.free_blocks, self._paged, self._block_tokens
-        if whole * (most // size + 1) <= free:
+        if whole * (most // size + 1) <= free:  # the usual case; also where nobody fills blocks
             return most
         turns = free // whole  # in as many steps as a block has tokens, every decode fills one
         free -= turns * whole
@@ -205,10 +212,13 @@ class Scheduler:
         room = self._room
         if room is None or through <= self._grown:
             return
-        turns, rest = divmod(through - self._grown, self._block_tokens)
+        growing, size = self._growing, self._block_tokens
+        turns, rest = divmod(through - self._grown, size)
         blocks = turns * self._paged
-        for at in range(through - rest + 1, through + 1):
-            blocks += self._growing[at % self._block_tokens]
+        if rest:
+            first, last = (self._grown + 1) % size, through % size
+            wraps = first > last
+            blocks += sum(growing[first:]) + sum(growing[: last + 1]) if wraps else sum(growing[first : last + 1])
         if blocks:
             room.grow(blocks)
         self._grown = through
@@ -233,7 +243,7 @@ class Scheduler:
             self._paged -= 1
 
     def _longest_at(self, step: int) -> int:
-        if not self._wants_longest or not self.decodes:
+        if not self.decodes:
             return 0
         longest = self._longest
         while longest[0][2] not in self._decoding or longest[0][2].offset != -longest[0][0]:
@@ -268,7 +278,7 @@ class Scheduler:
 
     def _compute(self, batch: Batch, sequence: GpuSequence, tokens: int, step: int) -> None:
         """Put a chunk into the batch, and the sequence among the decodes when it is the last."""
-        batch.chunks.append((tokens, sequence.context_tokens))
+        batch.add(tokens, sequence.context_tokens)
         sequence.context_tokens += tokens
         sequence.prefill_left_tokens -= tokens
         if sequence.prefill_left_tokens:
@@ -279,12 +289,11 @@ class Scheduler:
         if sequence.output_left_tokens:
             sequence.output_left_tokens -= 1
             batch.emitting += 1
-            batch.emits.append(sequence)
+            batch.emits = (*batch.emits, sequence)
         if sequence.output_left_tokens:
             self._decode(sequence, step)
         else:
-            batch.ends.append(sequence)
-            self._ending += 1
+            batch.ends = (*batch.ends, sequence)
 
     def _decode(self, sequence: GpuSequence, step: int) -> None:
         """Let a sequence decode from the next step on."""
@@ -304,8 +313,6 @@ class Scheduler:
 
     def _grow_to(self, step: int) -> bool:
         """Take room for a token of every decode; return False when somebody had to lose its memory for it."""
-        if step <= self._grown:
-            return True
         room = self._room
         assert room is not None
         self._grown = step
@@ -341,6 +348,7 @@ class Scheduler:
     def _preempt(self, sequence: GpuSequence, step: int, had_its_block: bool) -> None:
         """Take a sequence's memory; it goes back to the queue, to be looked up and computed again (semantics D1)."""
         assert self._room is not None
+        self.running -= 1
         self.preemptions += 1
         sequence.preemptions += 1
         if sequence is self._partial:

@@ -38,31 +38,20 @@ class GpuSequence:
     100
     """
 
-    __slots__ = (
-        "admission",
-        "cancelled",
-        "content",
-        "context_tokens",
-        "found_tokens",
-        "has_emitted",
-        "interference_s",
-        "last_step",
-        "number",
-        "offset",
-        "on_finished",
-        "on_first_token",
-        "on_scheduled",
-        "on_spent",
-        "output_left_tokens",
-        "preemptions",
-        "prefill_left_tokens",
-        "priority",
-        "rank",
-        "scheduled",
-        "speculative",
-        "speculative_s",
-        "submitted_s",
-    )
+    # Defaults stand on the class: a replay makes a million sequences, most of which never differ from them.
+    speculative = scheduled = has_emitted = cancelled = False
+    priority = preemptions = 0
+    interference_s = 0.0
+    speculative_s = 0.0  # [s] of GPU time spent on it before it was promoted
+    submitted_s = 0.0
+    content: Any = None
+    on_scheduled: Callable[[], None] | None = None
+    on_first_token: Callable[[], None] | None = None
+    on_spent: Callable[[float], None] | None = None
+    on_finished: Callable[[], None]
+    # What the scheduler notes; it decodes its last token in step `last_step`.
+    number = admission = last_step = offset = 0
+    rank = 0.0
 
     def __init__(
         self,
@@ -95,16 +84,6 @@ class GpuSequence:
         self.on_first_token = on_first_token
         self.on_spent = on_spent
         self.on_finished = on_finished
-        self.submitted_s = 0.0
-        self.scheduled = False
-        self.has_emitted = False
-        self.cancelled = False
-        self.preemptions = 0
-        self.interference_s = 0.0
-        self.speculative_s = 0.0  # [s] of GPU time spent on it before it was promoted
-        # What the scheduler notes; it decodes its last token in step `last_step`.
-        self.number = self.admission = self.last_step = self.offset = 0
-        self.rank = 0.0
 
     @property
     def view(self) -> SequenceView:

@@ -174,7 +174,7 @@ def _series(steps: int, first_s: float, growth_s: float) -> float:
 
 def _first_at_or_after(until_s: float, max_steps: int, first_s: float, growth_s: float) -> int:
     """Return the least number of steps, in 1..max_steps, whose sum reaches `until_s`; max_steps if none does."""
-    if max_steps <= 1 or _series(max_steps, first_s, growth_s) < until_s:
+    if max_steps <= 1 or until_s == math.inf or _series(max_steps, first_s, growth_s) < until_s:
         return max_steps
     if until_s <= first_s:
         return 1

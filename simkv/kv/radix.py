@@ -12,7 +12,7 @@ part of it. Admitting, growing and ending a sequence costs a few dictionary oper
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from simkv.compute.sequence import GpuSequence
 from simkv.errors import InputError, InvariantError
@@ -47,20 +47,29 @@ class PagedContent:
     ----------
     runs : ids of the full blocks of the prompt; equal ids are equal content behind equal prefixes.
     own_start : first of the ids for the blocks behind them: the rest of the prompt and the answer.
+    answer_is_asked : whether another sequence may ask for those ids; else they are worth nothing when it has ended.
     """
 
-    __slots__ = ("hit_blocks", "leaf", "named", "place", "runs", "shadowed", "used")
+    # Defaults stand on the class: most contents are looked up once and let go.
+    leaf: Node | None = None
+    named = 0  # blocks whose content is in the tree
+    place = used = 0  # the run whose block is named next, and how many of it are
+    shadowed = False  # somebody else's copy of what follows is in the tree
 
-    def __init__(self, runs: Iterable[Run], own_start: int) -> None:
-        self.runs = (*runs, Run(own_start, _ENDLESS_BLOCKS))
-        self.hit_blocks = 0
-        self._reset()
+    def __init__(self, runs: tuple[Run, ...], own_start: int, answer_is_asked: bool = False) -> None:
+        self.runs = runs
+        self.own_start = own_start
+        self.answer_is_asked = answer_is_asked
 
-    def _reset(self) -> None:
-        self.leaf: Node | None = None
-        self.named = 0  # blocks whose content is in the tree
-        self.place = self.used = 0  # the run whose block is named next, and how many of it are
-        self.shadowed = False  # somebody else's copy of what follows is in the tree
+    def run(self, place: int) -> tuple[int, int]:
+        """Return a run by its place; the sequence's own blocks follow the last."""
+        return self.runs[place] if place < len(self.runs) else (self.own_start, _ENDLESS_BLOCKS)
+
+    def let_go(self) -> None:
+        """Forget what it held: it may be looked up again."""
+        self.leaf = None
+        self.named = self.place = self.used = 0
+        self.shadowed = False
 
 
 class BlockPool:
@@ -114,7 +123,7 @@ class BlockPool:
         """Look a sequence up and take room for its first chunk; see `Room.admit`."""
         size, content = self.block_tokens, sequence.content
         total = sequence.context_tokens + sequence.prefill_left_tokens
-        path = self._match(content, (total - 1) // size) if self._caches_prefixes else []
+        path = self._match(content, (total - 1) // size) if self._caches_prefixes else ()
         hit = idle = 0
         for node, count in path:
             hit += count
@@ -172,13 +181,12 @@ class BlockPool:
         """Give back the blocks of a sequence, its tail first; see `Room.release`."""
         content: PagedContent = sequence.content
         size, queue = self.block_tokens, self._queue
-        if self._caches_prefixes and kv_tokens // size > content.named:
+        may_be_asked = sequence.prefill_left_tokens or content.answer_is_asked
+        if may_be_asked and self._caches_prefixes and kv_tokens // size > content.named:
             self._name(content, kv_tokens // size)
-        loose = -(-kv_tokens // size) - content.named
-        free = 0
-        if loose > 0:
-            queue[Node(-1, loose)] = None
-            free = loose
+        free = -(-kv_tokens // size) - content.named
+        if free:
+            queue[Node(-1, free)] = None
         node = content.leaf
         while node is not None:
             node.users -= 1
@@ -188,7 +196,8 @@ class BlockPool:
                 node.is_open = False
             node = node.parent
         self.free_blocks += free
-        content._reset()
+        if sequence.prefill_left_tokens:
+            content.let_go()
 
     # -- the tree ----------------------------------------------------------------------------------
 
@@ -196,7 +205,8 @@ class BlockPool:
         """Return the cached front of a content: nodes, and how many blocks of each; at most so many in all."""
         nodes = self._nodes
         path: list[tuple[Node, int]] = []
-        for start, count in content.runs:
+        for place in range(len(content.runs) + 1):
+            start, count = content.run(place)
             at = 0
             while at < count and most:
                 node = nodes.get(start + at)
@@ -212,7 +222,7 @@ class BlockPool:
                 break
         return path
 
-    def _hold(self, content: PagedContent, path: list[tuple[Node, int]], hit: int) -> None:
+    def _hold(self, content: PagedContent, path: Sequence[tuple[Node, int]], hit: int) -> None:
         """Take a reference to a cached front."""
         for found, taken in path:
             node = found if taken == found.count else self._split(found, taken)
@@ -223,7 +233,7 @@ class BlockPool:
             node.users += 1
             node.is_open = False
             content.leaf = node
-        content.named = content.hit_blocks = hit
+        content.named = hit
         self._move_on(content, hit)
 
     def _split(self, node: Node, blocks: int) -> Node:
@@ -240,7 +250,7 @@ class BlockPool:
         """Put the content of a sequence's full blocks into the tree."""
         left = full_blocks - content.named
         while left > 0 and not content.shadowed:
-            start, count = content.runs[content.place]
+            start, count = content.run(content.place)
             first, taken = start + content.used, min(left, count - content.used)
             leaf = content.leaf
             if leaf is not None and leaf.is_open and leaf.start + leaf.count == first:
@@ -258,8 +268,8 @@ class BlockPool:
     def _move_on(content: PagedContent, blocks: int) -> None:
         """Advance the place of the next block to be named."""
         content.used += blocks
-        while content.used >= content.runs[content.place].count:
-            content.used -= content.runs[content.place].count
+        while content.used >= (count := content.run(content.place)[1]):
+            content.used -= count
             content.place += 1
 
     def check(self) -> None:
