@@ -8,40 +8,21 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from simkv.clock import Clock, Event, Order
 from simkv.compute.gpu import Gpu
 from simkv.compute.sequence import GpuSequence
 from simkv.compute.steptime import StepTime
 from simkv.errors import InputError
-from simkv.kv.block import Run
 from simkv.kv.radix import BlockPool, PagedContent
 from simkv.policies.batching import BATCHING, Batching
+from simkv.workload.asked import Asked
 
 #: Ids of blocks that no trace names begin here: the end of a prompt, and the answer.
 OWN_IDS = 1 << 60
 _OWN_BITS = 24  # blocks of one request's own; 16 million of 16 tokens
-
-
-class Asked(NamedTuple):
-    """One request.
-
-    Attributes
-    ----------
-    arrival_s : [s] when the engine gets it.
-    input_tokens, output_tokens : [tokens] of prompt and answer, >= 1.
-    runs : ids of the full blocks of the prompt, in blocks of the engine.
-    priority : lower is more urgent.
-    """
-
-    arrival_s: float
-    input_tokens: int
-    output_tokens: int
-    runs: tuple[Run, ...] = ()
-    priority: int = 0
 
 
 @dataclass(slots=True)
@@ -201,48 +182,3 @@ class Replay:
         else:
             records.rejected += 1
         self._await_next()
-
-
-def in_blocks(runs: Iterable[Run], block_tokens: int, engine_block_tokens: int, input_tokens: int) -> tuple[Run, ...]:
-    """Return runs of a trace's blocks in an engine's smaller ones; only those that the prompt fills.
-
-    Parameters
-    ----------
-    block_tokens : [tokens] a block of the trace, a multiple of the next.
-    engine_block_tokens : [tokens] a block of the engine.
-    input_tokens : [tokens] of the prompt; the last block of the trace may be partly filled.
-
-    Examples
-    --------
-    >>> in_blocks([Run(0, 1), Run(7, 2)], 64, 16, 150)
-    (Run(start=0, count=4), Run(start=28, count=5))
-    """
-    times, left = block_tokens // engine_block_tokens, input_tokens // engine_block_tokens
-    found = []
-    for start, count in runs:
-        taken = min(count * times, left)
-        if taken:
-            found.append(Run(start * times, taken))
-        left -= taken
-    return tuple(found)
-
-
-def mooncake(path: str, engine_block_tokens: int = 16) -> Iterator[Asked]:
-    """Prototype"""
-    import json
-
-    with open(path) as lines:
-        for line in lines:
-            r = json.loads(line)
-            ids = r["hash_ids"]
-            runs = []
-            start = end = -1
-            for i in ids:
-                if i != end:
-                    if end >= 0:
-                        runs.append((start, end - start))
-                    start = i
-                end = i + 1
-            runs.append((start, end - start))
-            n = r["input_length"]
-            yield Asked(r["timestamp"] / 1000, n, r["output_length"], in_blocks(runs, 512, engine_block_tokens, n))

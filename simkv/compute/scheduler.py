@@ -160,7 +160,7 @@ class Scheduler:
         return Batch(count, self._offsets + count * step, self._longest_at(step), preempted=False)
 
     def done(self, step: int, batch: Batch | None) -> list[GpuSequence]:
-        """Let those go who have ended by the end of a step, and return them; `batch` is the step's, where it computed prefills."""
+        """Let go who has ended by the end of a step; `batch` is the step's, where it computed prefills."""
         if self._ends and self._ends[0][0] <= step:
             self._leave_before(step + 1)
         gone = self._leaving

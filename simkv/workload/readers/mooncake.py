@@ -27,9 +27,14 @@ _KEYS = ("timestamp", "input_length", "output_length", "hash_ids")
 @FORMATS.register("mooncake")
 @dataclass
 class MooncakeFormat:
-    """Mooncake's JSONL traces: timestamp, input and output length, global block ids; no sessions."""
+    """Mooncake's JSONL traces: timestamp, input and output length, global block ids; no sessions.
 
-    _last_timestamp: float = field(default=0.0, init=False)
+    Attributes
+    ----------
+    last_timestamp : [ms] of the line before; none may be earlier.
+    """
+
+    last_timestamp: float = field(default=0.0, init=False)
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has Mooncake's fields."""
@@ -48,9 +53,9 @@ class MooncakeFormat:
         """Return one request as a session of one turn."""
         fields.check_keys(record, _KEYS, ())
         timestamp_ms = fields.seconds(record["timestamp"], "timestamp")
-        if timestamp_ms < self._last_timestamp:
-            raise ValueError(f"timestamp: must not decrease, got {timestamp_ms:g} after {self._last_timestamp:g}")
-        self._last_timestamp = timestamp_ms
+        if timestamp_ms < self.last_timestamp:
+            raise ValueError(f"timestamp: must not decrease, got {timestamp_ms:g} after {self.last_timestamp:g}")
+        self.last_timestamp = timestamp_ms
         input_tokens = fields.whole(record["input_length"], "input_length", 1)
         ids = fields.items(record["hash_ids"], "hash_ids", "block ids")
         full = input_tokens // BLOCK_TOKENS
