@@ -16,7 +16,9 @@ from simkv import fitting, model
 from simkv.build_ahead import Speculation
 from simkv.clock import Clock
 from simkv.compute.gpu import Gpu
+from simkv.compute.host import WithHost
 from simkv.compute.profile import PROFILES
+from simkv.compute.room import Room
 from simkv.drawing import draws_of
 from simkv.errors import InputError
 from simkv.jobs import Receiver
@@ -236,9 +238,10 @@ class _Maker:
             server = Server(
                 self._env,
                 instance,
-                self._gpu(instance, spec),
+                partial(self._gpu, instance, spec),
                 lambda evicted: self._buffer(name, evicted),
                 ledger=self._ledger,
+                answers="paged" if spec.engine.preset == "vllm-0.19" else "reserved",
                 acquisition=ACQUISITION.create(*self.scenario.policies.acquisition),
                 upstream=self._upstream(name, sources),
                 block_tokens=self._header.block_tokens,
@@ -270,7 +273,7 @@ class _Maker:
             self._env,
             name,
             lambda evicted: self._buffer(name, evicted),
-            self._gpu(name, spec) if spec.gpu is not None else None,
+            self._gpu(name, spec, None) if spec.gpu is not None else None,
             self._speculation.ahead(),
             ledger=self._ledger,
             block_tokens=self._header.block_tokens,
@@ -279,15 +282,21 @@ class _Maker:
             sends_text_along=self.blend_share > 0,
         )
 
-    def _gpu(self, instance: str, spec: ServerSpec) -> Gpu:
+    def _gpu(self, instance: str, spec: ServerSpec, room: Room | None) -> Gpu:
         assert spec.gpu is not None
+        engine, step_time = spec.engine, PROFILES.create(*spec.gpu).step_time(self.shape)
+        if engine.host_s:
+            step_time = WithHost(step_time, engine.host_s, engine.async_scheduling)
         gpu = Gpu(
             self._env,
-            PROFILES.create(*spec.gpu).step_time(self.shape),
+            step_time,
             BATCHING.create(*self.scenario.policies.batching),
-            token_budget=spec.engine.token_budget,
-            max_sequences=spec.engine.max_sequences,
-            speculative_step_tokens=spec.engine.speculative_step,
+            room=room,
+            token_budget=engine.token_budget,
+            max_sequences=engine.max_sequences,
+            speculative=engine.speculative,
+            speculative_step_tokens=engine.speculative_step,
+            async_scheduling=engine.async_scheduling,
             step_by_step=self.scenario.run.step_by_step,
         )
         self.gpus[instance] = gpu

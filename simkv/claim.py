@@ -27,6 +27,9 @@ class Claim:
     again : blocks that are here, and that it waits for all the same because they are sent again.
     recomputed : (part index, blocks) that its own prefill makes.
     own_cached_blocks : blocks of earlier dialogue that are resident.
+    own_blocks : blocks of dialogue, question and answer that it holds.
+    own_tokens : [tokens] of dialogue, question and answer whose KV it has or computes.
+    lost_tokens : the same when it lost its memory, and has to take it again; 0 = it has not.
     order : its number among the requests that were given memory here.
     in_time_units, late_units : see `results.REQUEST_COLUMNS`.
     misses : why each part is missing that was so at first look and that speculation was not bringing; by its index.
@@ -41,10 +44,13 @@ class Claim:
         "foresight",
         "in_time_units",
         "late_units",
+        "lost_tokens",
         "misses",
         "on_ready",
         "order",
+        "own_blocks",
         "own_cached_blocks",
+        "own_tokens",
         "pinned",
         "prompt",
         "ready_at_arrival",
@@ -66,6 +72,9 @@ class Claim:
         self.again: list[Run] = []
         self.recomputed: list[tuple[int, Run]] = []
         self.own_cached_blocks = 0
+        self.own_blocks = 0
+        self.own_tokens = prompt.own_prompt_tokens
+        self.lost_tokens = 0
         self.order = 0
         self.in_time_units = 0
         self.late_units = 0
@@ -110,7 +119,8 @@ class Claim:
             broken = part.item
             if prompt.chained:
                 return cached
-        return cached + min(self.own_cached_blocks * block_tokens, prompt.own_known_tokens)
+        known = max(prompt.own_known_tokens, self.lost_tokens)
+        return cached + min(self.own_cached_blocks * block_tokens, known)
 
     def blended_tokens(self, share: float) -> int:
         """Return [tokens] of reused independent chunks that are recomputed to fit their new place (B3)."""

@@ -2,14 +2,15 @@
 
 A request takes all the memory it needs at once, or waits for it holding nothing, so that no two requests
 can block each other; room for the answer is taken with the prompt ("reserve-ahead", as Orca does), so no
-running sequence is ever preempted. What it then lacks comes from a source, from an earlier request that is
-computing it, or from its own prefill.
+running sequence is ever preempted, or block by block as it grows (`paging.py`). What a request then lacks comes from
+a source, from an earlier request that is computing it, or from its own prefill.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from simpy import Environment
 
@@ -17,17 +18,19 @@ from simkv.acquiring import Acquirer, Wanted
 from simkv.claim import Claim, take_overlap
 from simkv.clock import Order, call_at
 from simkv.compute.gpu import Gpu
+from simkv.compute.room import Room
 from simkv.errors import InvariantError
 from simkv.first_look import FirstLook
 from simkv.jobs import Job, Pieces, Query, Receiver
 from simkv.kv.block import Run, joined, overlap
 from simkv.kv.buffer import KvBuffer
-from simkv.kv.prefix import Conversation, Part, Prompt, in_parts, is_own
+from simkv.kv.prefix import Conversation, Part, in_parts, is_own
 from simkv.kv.runmap import RunMap, RunSet
 from simkv.kv.survey import Survey, room_for
 from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Traffic
+from simkv.paging import Paging
 from simkv.policies.acquisition.question import Acquisition
 from simkv.text_ahead import TextAhead
 from simkv.upstream import Upstream
@@ -38,6 +41,8 @@ class Server:
 
     Parameters
     ----------
+    make_gpu : makes its GPU over the memory that answers grow into; None = they hold theirs from the start.
+    answers : "reserved" = room for an answer is taken with its prompt; "paged" = block by block as it grows.
     upstream : makes its line to the source that sends what is missing; None = everything is computed here.
     acquisition : how missing KV gets here.
     blend_share : share of each reused independent chunk that is recomputed (semantics B3); 0 = naive.
@@ -48,10 +53,11 @@ class Server:
         self,
         env: Environment,
         name: str,
-        gpu: Gpu,
+        make_gpu: Callable[[Room | None], Gpu],
         make_buffer: Callable[[Callable[[Run, object], None]], KvBuffer],
         *,
         ledger: Ledger,
+        answers: Literal["reserved", "paged"] = "reserved",
         acquisition: Acquisition,
         upstream: Callable[[Receiver], Upstream] | None,
         block_tokens: int,
@@ -60,8 +66,11 @@ class Server:
     ) -> None:
         self.env = env
         self.name = name
-        self.gpu = gpu
         self.buffer = make_buffer(self._was_evicted)
+        self._is_paged = answers == "paged"
+        self._lost = 0  # requests that lost their memory and wait for it: they come before those that never had any
+        paging = Paging(self.buffer, block_tokens, lost=self._has_lost, hold_again=self._hold_again)
+        self.gpu = make_gpu(paging if self._is_paged else None)
         self.sessions = 0
         self.requests = 0
         self._ledger = ledger
@@ -77,7 +86,7 @@ class Server:
         self._kv = KvAhead(self.buffer, ledger, gave_up=lambda job: self._refuse(job, Traffic.DEMAND))
         self._texts = TextAhead(
             self.buffer,
-            gpu,
+            self.gpu,
             ledger,
             block_tokens=block_tokens,
             reserve=lambda gaps, unit: not self._queue and self._kv.reserve(gaps, unit),
@@ -96,15 +105,17 @@ class Server:
 
     def claim(self, claim: Claim) -> None:
         """Take a request in; its `on_ready` is called once all it needs is here, or it is rejected."""
+        self.gpu.catch_up()
         looks = self._look.at(claim)
         claim.was_late(*self._texts.take_over(claim.prompt))
-        if self._queue:
+        if self._queue or self._lost:
             self._queue.append(claim)
         elif self._hold(claim, looks):
             self._acquire(claim)
         else:
             self._queue.append(claim)
             self._admit()
+        self.gpu.room_changed()
 
     def tokens(self, claim: Claim) -> tuple[int, int]:
         """Return [tokens] of the prompt (cached, to prefill); the latter with what blending recomputes."""
@@ -112,7 +123,7 @@ class Server:
         return cached, claim.prompt.prompt_tokens - cached + claim.blended_tokens(self._blend_share)
 
     def prefilled(self, claim: Claim) -> None:
-        """The prompt is computed: its blocks are usable by others from now on."""
+        """The prompt is computed, for the first time or again: its blocks are usable by others from now on."""
         for _, run in claim.recomputed:
             look = self.buffer.survey(run)
             for piece in look.resident:  # another request computed the same meanwhile
@@ -127,12 +138,14 @@ class Server:
                     self._making.remove(piece)
         if claim.recomputed:
             self._texts.compute()
+            self.gpu.room_changed()
 
     def release(self, claim: Claim) -> None:
         """The answer is complete: keep what may serve again, drop the rest, let others have the room."""
+        self.gpu.catch_up()
         own, kept = claim.prompt.own, claim.prompt.kept_blocks
-        if kept < own.count:
-            self.buffer.release(Run(own.start + kept, own.count - kept), drop=True)
+        if kept < claim.own_blocks:
+            self.buffer.release(Run(own.start + kept, claim.own_blocks - kept), drop=True)
         if kept:
             self.buffer.release(Run(own.start, kept))
         for run in reversed(joined(sorted(claim.pinned))):
@@ -141,6 +154,7 @@ class Server:
             self._upstream.write_through([run for _, run in claim.recomputed], self.buffer.block_bytes)
             self._upstream.has_answered(claim.conversation, claim.prompt.stopped_by)
         self._admit()
+        self.gpu.room_changed()
 
     def hinted(self, conversation: Conversation, items: Mapping[int | Run, tuple[Part, ...]]) -> None:
         """A client says what it will ask next."""
@@ -169,12 +183,17 @@ class Server:
             return
         if any(overlap(run, awaited) for claim in self._claims for awaited in claim.awaited for run in job.runs):
             return  # asked for since it was sent: there is room already, and the source will hear of it
-        if self._queue or not job.unit.is_open or not self._kv.accept(job):  # not open: its session has ended
+        self.gpu.catch_up()
+        if (
+            self._queue or self._lost or not job.unit.is_open or not self._kv.accept(job)
+        ):  # not open: its session has ended
             self._ledger.decide(job.unit, "never_used")
             self._refuse(job, Traffic.SPECULATIVE)
+        self.gpu.room_changed()
 
     def delivered(self, job: Job) -> None:
         """Take in what has arrived."""
+        self.gpu.catch_up()
         self._received += 1
         job.received = self._received
         self._look.settle_late(job, self._claims, self._queue)
@@ -195,6 +214,7 @@ class Server:
             self._admit()  # a push that has arrived can be evicted
         if self._upstream is not None:
             self._upstream.has_arrived(job, kept)
+        self.gpu.room_changed()
 
     def _has_come(self, job: Job) -> None:
         """Let go on who waited for a text, or for KV that was here already."""
@@ -205,11 +225,13 @@ class Server:
 
     def withdrawn(self, job: Job) -> None:
         """Give back the room of a push that will not come, unless a request has claimed it since."""
+        self.gpu.catch_up()
         awaited = RunSet()
         for run in (run for claim in self._claims for run in claim.awaited):
             awaited.add(run)
         self._kv.withdrawn(job, awaited)
         self._admit()
+        self.gpu.room_changed()
 
     def unavailable(self, conversation: Conversation, runs: list[Run]) -> None:
         """The source has no such blocks: whoever of this conversation waits for them computes them."""
@@ -221,16 +243,22 @@ class Server:
             for run in runs:
                 take_overlap(claim.again, run)
             self._check_ready(claim)
+        self.gpu.room_changed()
 
     # -- taking memory -----------------------------------------------------------------------------
 
     def _admit_later(self) -> None:
         """Let waiting requests in once all else of this instant has happened."""
-        call_at(self.env, self.env.now, Order.DECISION, self._admit)
+        call_at(self.env, self.env.now, Order.DECISION, self._admit_now)
+
+    def _admit_now(self) -> None:
+        self.gpu.catch_up()
+        self._admit()
+        self.gpu.room_changed()
 
     def _admit(self) -> None:
-        """Give memory to the requests that wait for it, in order."""
-        while self._queue:
+        """Give memory to the requests that wait for it, in order; first to those that had some before."""
+        while self._queue and not self._lost:
             claim = self._queue[0]
             if not self._hold(claim, [self.buffer.survey(span) for span in claim.prompt.spans]):
                 if self.buffer.pinned_blocks:
@@ -245,20 +273,45 @@ class Server:
     def _hold(self, claim: Claim, looks: list[Survey]) -> bool:
         """Pin what is resident and reserve what is not, all or nothing; `looks` are the parts' spans as they are."""
         prompt, buffer = claim.prompt, self.buffer
-        own = self._survey_own(prompt)
+        if self._is_paged and sum(span.count for span in prompt.spans) + prompt.own.count > buffer.capacity_blocks:
+            return False  # it would come to have no room for its answer
+        claim.own_blocks = self._blocks(claim.own_tokens) if self._is_paged else prompt.own.count
+        own = self._survey_own(claim)
         short = room_for([*looks, own]) - buffer.capacity_blocks + buffer.pinned_blocks
         if short > 0:
             self._make_way(short, [run for look in looks for run in look.arriving])
-            looks, own = [buffer.survey(span) for span in prompt.spans], self._survey_own(prompt)
+            looks, own = [buffer.survey(span) for span in prompt.spans], self._survey_own(claim)
             if room_for([*looks, own]) > buffer.capacity_blocks - buffer.pinned_blocks:
                 return False
-        if known := prompt.own_known_tokens // self._block_tokens:
-            claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, known))
+        if known := max(prompt.own_known_tokens, claim.lost_tokens) // self._block_tokens:
+            claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, min(known, claim.own_blocks)))
         self._take(claim, looks, own)
         return True
 
-    def _survey_own(self, prompt: Prompt) -> Survey:
-        return self.buffer.survey(prompt.own) if prompt.own_known_tokens else Survey([prompt.own], [], [], 0, False)
+    def _survey_own(self, claim: Claim) -> Survey:
+        own = Run(claim.prompt.own.start, claim.own_blocks)
+        is_known = claim.prompt.own_known_tokens or claim.lost_tokens
+        return self.buffer.survey(own) if is_known else Survey([own], [], [], 0, False)
+
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self._block_tokens)
+
+    def _has_lost(self, claim: Claim) -> None:
+        """A request that runs has lost its memory (`paging.py`)."""
+        self._lost += 1
+        claim.recomputed = []
+        claim.own_cached_blocks = 0
+
+    def _hold_again(self, claim: Claim) -> int | None:
+        """Take memory for a request that lost it; what is gone of its prompt it computes itself."""
+        looks = [self.buffer.survey(span) for span in claim.prompt.spans]
+        if any(look.arriving for look in looks) or not self._hold(claim, looks):
+            return None
+        self._lost -= 1
+        self._will_make(claim, claim.recomputed)
+        if not self._lost:
+            self._admit_later()
+        return claim.cached_tokens(self._block_tokens)
 
     def _make_way(self, blocks: int, needed: list[Run]) -> None:
         """Stop speculation that holds so many blocks, if it holds as many: demand comes first (semantics D3)."""

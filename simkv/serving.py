@@ -60,8 +60,11 @@ class Serving:
                 prefill_tokens,
                 request.cached_tokens,
                 request.output_tokens,
+                content=claim,
+                page_shift_tokens=claim.own_tokens - request.cached_tokens - prefill_tokens,
                 on_scheduled=lambda: self._scheduled(request),
                 on_first_token=lambda: self._first_token(request, server, claim),
+                on_refilled=lambda: server.prefilled(claim),
                 on_finished=lambda: _happens(finished),
             )
         )

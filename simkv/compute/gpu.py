@@ -160,6 +160,29 @@ class Gpu:
         else:
             self.demand_s += spent_s
 
+    def catch_up(self) -> None:
+        """Take the memory that the steps begun so far have filled; before anybody else looks at it."""
+        if self._leap is not None:
+            begun, _ = self._leap.first_boundary(self._env._now)
+            self._who.take_room(self.steps + begun + self._is_async)
+
+    def room_changed(self) -> None:
+        """Somebody else took or left memory: end a leap before it lacks a block, or let in who waits for it."""
+        leap = self._leap
+        if leap is None:
+            if self._busy_since_s is None and self._who.waiting:
+                self._decide_now()
+        elif not leap.cut:
+            if self._who.may_admit():
+                self._cut(leap)
+                return
+            begun, _ = leap.first_boundary(self._env._now)
+            most = begun - 1 + self._who.steps_alike(self.steps + begun)
+            if most < leap.most_steps:
+                leap.most_steps = most
+                if not self._step_by_step:
+                    self._arm(leap, most, leap.duration_s(most))
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""

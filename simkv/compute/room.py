@@ -21,7 +21,13 @@ class Room(Protocol):
     """
 
     block_tokens: int
-    free_blocks: int
+
+    @property
+    def free_blocks(self) -> int:
+        """See above."""
+
+    def may_lose(self, sequence: GpuSequence) -> bool:
+        """Return whether a sequence's memory may be taken while its prompt is being computed."""
 
     def admit(self, sequence: GpuSequence, budget_tokens: int) -> int:
         """Look a waiting sequence up, take room for its first chunk, and return [tokens] of the chunk; 0 = no room.

@@ -108,6 +108,10 @@ class Scheduler:
         heappush(self._waiting, (sequence.rank, sequence.number, sequence))
         return self._waiting[0][2] is sequence and self.running < self._max_sequences
 
+    def may_admit(self) -> bool:
+        """Return whether somebody waits for whom there is a place, if not the memory."""
+        return bool(self._waiting) and self.running < self._max_sequences
+
     @property
     def waiting(self) -> int:
         """How many wait."""
@@ -239,7 +243,7 @@ class Scheduler:
         self.decodes -= 1
         self._offsets -= sequence.offset
         if sequence.content is not None:
-            self._growing[-sequence.offset % self._block_tokens] -= 1
+            self._growing[-(sequence.offset + sequence.page_shift_tokens) % self._block_tokens] -= 1
             self._paged -= 1
 
     def _longest_at(self, step: int) -> int:
@@ -303,7 +307,7 @@ class Scheduler:
         self.decodes += 1
         self._offsets += offset
         if sequence.content is not None:
-            self._growing[-offset % self._block_tokens] += 1
+            self._growing[-(offset + sequence.page_shift_tokens) % self._block_tokens] += 1
             self._paged += 1
         heappush(self._ends, (sequence.last_step, sequence.admission, sequence))
         if self._wants_longest:
@@ -328,7 +332,8 @@ class Scheduler:
         """Walk the decodes in the order of admission; who finds no block takes somebody's memory, or gives its own."""
         granted: set[GpuSequence] = set()
         for sequence in list(self._decoding):
-            wants = sequence.content is not None and (sequence.offset + step) % self._block_tokens == 0
+            at = sequence.offset + step + sequence.page_shift_tokens
+            wants = sequence.content is not None and at % self._block_tokens == 0
             if not wants:
                 continue
             while sequence in self._decoding and room.free_blocks < 1:
@@ -341,8 +346,9 @@ class Scheduler:
     def _last(self) -> GpuSequence:
         """Return who loses its memory: the last by rank, and of equals the one admitted last."""
         running = [sequence for sequence in self._decoding if sequence.content is not None]
-        if self._partial is not None and self._partial.content is not None:
-            running.append(self._partial)
+        partial, room = self._partial, self._room
+        if partial is not None and partial.content is not None and room is not None and room.may_lose(partial):
+            running.append(partial)
         return max(running, key=lambda sequence: (sequence.rank, sequence.admission))
 
     def _preempt(self, sequence: GpuSequence, step: int, had_its_block: bool) -> None:

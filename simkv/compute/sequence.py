@@ -21,7 +21,10 @@ class GpuSequence:
     speculative : runs when no demand does, or in what demand leaves of a step.
     priority : lower comes first where the batching policy goes by it.
     content : what a `Room` knows of its KV; None = whoever submits it holds its memory already.
+    page_shift_tokens : [tokens] by which its blocks are ahead of its context: a block is full when both together
+        fill it.
     on_scheduled, on_first_token, on_finished : called at that moment; the last also when it was cancelled.
+    on_refilled : called when it has computed again what it lost with its memory.
     on_spent : called with the [s] of each step that it took as speculation.
 
     Attributes
@@ -45,8 +48,10 @@ class GpuSequence:
     speculative_s = 0.0  # [s] of GPU time spent on it before it was promoted
     submitted_s = 0.0
     content: Any = None
+    page_shift_tokens = 0
     on_scheduled: Callable[[], None] | None = None
     on_first_token: Callable[[], None] | None = None
+    on_refilled: Callable[[], None] | None = None
     on_spent: Callable[[float], None] | None = None
     on_finished: Callable[[], None]
     # What the scheduler notes; it decodes its last token in step `last_step`.
@@ -62,8 +67,10 @@ class GpuSequence:
         speculative: bool = False,
         priority: int = 0,
         content: Any = None,
+        page_shift_tokens: int = 0,
         on_scheduled: Callable[[], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
+        on_refilled: Callable[[], None] | None = None,
         on_spent: Callable[[float], None] | None = None,
         on_finished: Callable[[], None],
     ) -> None:
@@ -80,8 +87,10 @@ class GpuSequence:
         self.speculative = speculative
         self.priority = priority
         self.content = content
+        self.page_shift_tokens = page_shift_tokens
         self.on_scheduled = on_scheduled
         self.on_first_token = on_first_token
+        self.on_refilled = on_refilled
         self.on_spent = on_spent
         self.on_finished = on_finished
 
@@ -98,11 +107,13 @@ class GpuSequence:
                 self.on_scheduled()
 
     def emit(self) -> None:
-        """A prefill has ended in a token: tell of the first."""
+        """A prefill has ended in a token: tell of the first, and of one after a loss."""
         if not self.has_emitted:
             self.has_emitted = True
             if self.on_first_token is not None:
                 self.on_first_token()
+        elif self.on_refilled is not None:
+            self.on_refilled()
 
     def finish(self) -> None:
         """It has ended, or was cancelled: tell of it."""

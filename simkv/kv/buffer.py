@@ -174,6 +174,26 @@ class KvBuffer:
             self.used_blocks -= piece.count
             self.pinned_blocks -= piece.count
 
+    def occupy(self, blocks: int) -> None:
+        """Take blocks whose content is made in place and named later, evicting as needed.
+
+        Raises
+        ------
+        InvariantError : pins and arrivals leave too little to evict.
+        """
+        if blocks > self.capacity_blocks - self.pinned_blocks:
+            raise InvariantError(
+                f"{blocks} blocks were taken, {self.capacity_blocks - self.pinned_blocks} are to be had"
+            )
+        self._make_room(blocks)
+        self.used_blocks += blocks
+        self.pinned_blocks += blocks
+
+    def vacate(self, blocks: int) -> None:
+        """Give back blocks that were occupied."""
+        self.used_blocks -= blocks
+        self.pinned_blocks -= blocks
+
     # -- using -------------------------------------------------------------------------------------
 
     def pin(self, run: Run) -> None:

@@ -57,6 +57,11 @@ class Prompt:
     words: tuple[str, ...] = ()
     stopped_by: GapKind = "none"
 
+    @property
+    def own_prompt_tokens(self) -> int:
+        """[tokens] of dialogue and question: what of the prompt lies in `own`."""
+        return self.prompt_tokens - sum(part.tokens for part in self.parts)
+
     def chain(self, index: int) -> tuple[Part, ...]:
         """Return the parts that must be there for a part to be exact, itself last."""
         if self.chained:

@@ -145,6 +145,10 @@ class BlockPool:
         sequence.prefill_left_tokens = total - cached
         return tokens
 
+    def may_lose(self, sequence: GpuSequence) -> bool:
+        """Return True: whoever was admitted last makes way; see `Room.may_lose`."""
+        return True
+
     def extend(self, sequence: GpuSequence, tokens: int) -> bool:
         """Take room for the next chunk of a prefill; see `Room.extend`."""
         size, before = self.block_tokens, sequence.context_tokens

@@ -122,18 +122,33 @@ class Engine(Part):
 
     Attributes
     ----------
-    preset : which engine's admission and memory rules.
-    speculative : when the GPU may compute what nobody has asked for yet (semantics D3).
+    preset : which engine's memory rules: "reserve-ahead" (Orca's) takes room for an answer with its prompt;
+        "vllm-0.19" lets it grow block by block, and takes memory back from who came last; it schedules
+        asynchronously unless told otherwise.
+    speculative : when the GPU may compute what nobody has asked for yet (semantics D3): when no demand can run, or
+        in what demand leaves of a step's tokens.
+    async_scheduling : decide the batch of a step when the one before begins.
+    host_s : [s] of the host a step: hidden behind the GPU's work with `async_scheduling`, else added.
     speculative_step : [tokens] of one speculative step: the longest that a new demand waits for it.
     token_budget : [tokens] a step.
     max_sequences : in a batch.
     """
 
-    preset: Annotated[str, OnlyYet("reserve-ahead")] = "reserve-ahead"
-    speculative: Annotated[str, OnlyYet("idle_only")] = "idle_only"
+    preset: Literal["reserve-ahead", "vllm-0.19"] = "reserve-ahead"
+    speculative: Literal["idle_only", "leftover"] = "idle_only"
+    async_scheduling: bool = False
+    host_s: Seconds = Field(default=0.0, alias="host_time")
     speculative_step: Count = 256
     token_budget: Count = 2048
     max_sequences: Count = 256
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_preset(cls, data: Any) -> Any:
+        """Choose the default of `async_scheduling`."""
+        if not isinstance(data, Mapping):
+            return data
+        return {"async_scheduling": data.get("preset") == "vllm-0.19", **data}
 
 
 class Buffer(Part):
