@@ -164,7 +164,7 @@ class Gpu:
         """Take the memory that the steps begun so far have filled; before anybody else looks at it."""
         if self._leap is not None:
             begun, _ = self._leap.first_boundary(self._env._now)
-            self._who.take_room(self.steps + begun + self._is_async)
+            self._who.have_formed(self.steps + begun, self._is_async)
 
     def room_changed(self) -> None:
         """Somebody else took or left memory: end a leap before it lacks a block, or let in who waits for it."""
@@ -380,7 +380,7 @@ class Gpu:
         if leap is None or leap is not self._leap:  # it was cut before this boundary
             return
         if leap.cut or steps == leap.most_steps:
-            self._who.take_room(self.steps + steps + self._is_async)
+            self._who.have_formed(self.steps + steps, self._is_async)
             self._end_demand(steps, end.duration_s, leap.outside)
         else:
             self._arm(leap, steps + 1, leap.duration_s(steps + 1))

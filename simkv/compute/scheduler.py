@@ -103,6 +103,8 @@ class Scheduler:
         """Queue a sequence; return whether it may change the batch before one of the running ends."""
         self._numbers += 1
         sequence.number = self._numbers
+        if self._room is None:
+            sequence.content = None
         if not self._is_fcfs:
             sequence.rank = self._batching.rank(sequence.view)
         heappush(self._waiting, (sequence.rank, sequence.number, sequence))
@@ -130,8 +132,7 @@ class Scheduler:
             self._leave_before(step)
         preempted = self._grown < step and self._paged > 0 and not self._grow_to(step)
         count = self.decodes
-        longest_tokens = self._longest_at(step) if self._wants_longest else 0
-        batch = Batch(count, self._offsets + count * step, longest_tokens, preempted)
+        batch = Batch(count, self._offsets + count * step, self._longest_at(step), preempted)
         budget = self._budget - count
         if self._partial is not None:
             budget -= self._continue(batch, self._partial, budget, step)
@@ -194,8 +195,10 @@ class Scheduler:
         Called when the last step that must be formed before `step` begins has been formed.
         """
         ends = self._ends
-        while ends[0][2].last_step != ends[0][0]:  # preempted since
+        while ends and ends[0][2].last_step != ends[0][0]:  # preempted since
             heappop(ends)
+        if not ends:  # all that is decided ends with the step that runs
+            return 1
         most = ends[0][0] - step + 1
         room = self._room
         if room is None:
@@ -210,6 +213,13 @@ class Scheduler:
             more += 1
             free -= self._growing[(self._grown + more) % size]
         return min(most, more if free < 0 else more + 1)
+
+    def have_formed(self, through: int, is_ahead: bool) -> None:
+        """Steps of decodes alone were formed up to this one; where decided ahead, also the one after it."""
+        self.take_room(through)
+        if is_ahead:
+            self._leave_before(through + 1)
+            self.take_room(through + 1)
 
     def take_room(self, through: int) -> None:
         """Take the blocks that the decodes fill until a step, as their steps are formed."""
@@ -247,7 +257,7 @@ class Scheduler:
             self._paged -= 1
 
     def _longest_at(self, step: int) -> int:
-        if not self.decodes:
+        if not self._wants_longest or not self.decodes:
             return 0
         longest = self._longest
         while longest[0][2] not in self._decoding or longest[0][2].offset != -longest[0][0]:
