@@ -29,6 +29,7 @@ class Claim:
     own_cached_blocks : blocks of earlier dialogue that are resident.
     own_blocks : blocks of dialogue, question and answer that it holds.
     own_tokens : [tokens] of dialogue, question and answer whose KV it has or computes.
+    is_computed : its prompt is.
     lost_tokens : the same when it lost its memory, and has to take it again; 0 = it has not.
     order : its number among the requests that were given memory here.
     in_time_units, late_units : see `results.REQUEST_COLUMNS`.
@@ -42,6 +43,7 @@ class Claim:
         "awaited",
         "conversation",
         "foresight",
+        "is_computed",
         "in_time_units",
         "late_units",
         "lost_tokens",
@@ -74,6 +76,7 @@ class Claim:
         self.own_cached_blocks = 0
         self.own_blocks = 0
         self.own_tokens = prompt.own_prompt_tokens
+        self.is_computed = False
         self.lost_tokens = 0
         self.order = 0
         self.in_time_units = 0

@@ -3,7 +3,8 @@
 Room for all of a prompt is taken before its KV is fetched into it, as by vLLM with a KV connector; the answer takes a
 block when it fills the one before. Where a block is missing, the request that was admitted last loses its memory:
 what it has computed stays where it is until somebody needs the room, and it is looked up again when it is its turn.
-What is gone then, it computes itself. A request whose prompt is being computed keeps its memory: others may wait for
+What is gone then, it computes itself; until then, those that wait with their memory pass it. A request
+whose prompt is being computed keeps its memory: others may wait for
 the blocks that it makes.
 """
 
@@ -36,6 +37,7 @@ class Paging:
         hold_again: Callable[[Claim], int | None],
     ) -> None:
         self.block_tokens = block_tokens
+        self.lets_pass = True
         self._buffer = buffer
         self._lost = lost
         self._hold_again = hold_again
@@ -44,6 +46,10 @@ class Paging:
     def free_blocks(self) -> int:
         """Blocks that an answer may take; what is in them is evicted."""
         return self._buffer.capacity_blocks - self._buffer.pinned_blocks
+
+    def holds(self, sequence: GpuSequence) -> bool:
+        """Return whether it has not lost its memory; see `Room.holds`."""
+        return not sequence.content.lost_tokens
 
     def may_lose(self, sequence: GpuSequence) -> bool:
         """Return whether it is not computing its prompt; see `Room.may_lose`."""

@@ -136,7 +136,13 @@ class Server:
             for piece, maker in self._making.overlapping(run):
                 if maker is claim:
                     self._making.remove(piece)
-        if claim.recomputed:
+        claim.is_computed = True
+        if claim.lost_tokens:  # in the step that computed it: what others wait for is here, and nobody uses it
+            for run in claim.pinned:
+                self.buffer.release(run)
+            claim.pinned = []
+            self._forget_computed(claim)
+        if claim.recomputed or claim.lost_tokens:
             self._texts.compute()
             self.gpu.room_changed()
 
@@ -299,13 +305,18 @@ class Server:
     def _has_lost(self, claim: Claim) -> None:
         """A request that runs has lost its memory (`paging.py`)."""
         self._lost += 1
+        if claim.is_computed:
+            self._forget_computed(claim)
+
+    def _forget_computed(self, claim: Claim) -> None:
+        claim.is_computed = False
         claim.recomputed = []
         claim.own_cached_blocks = 0
 
     def _hold_again(self, claim: Claim) -> int | None:
         """Take memory for a request that lost it; what is gone of its prompt it computes itself."""
         looks = [self.buffer.survey(span) for span in claim.prompt.spans]
-        if any(look.arriving for look in looks) or not self._hold(claim, looks):
+        if claim.recomputed or any(look.arriving for look in looks) or not self._hold(claim, looks):
             return None
         self._lost -= 1
         self._will_make(claim, claim.recomputed)

@@ -17,10 +17,12 @@ class Room(Protocol):
     Attributes
     ----------
     block_tokens : [tokens] a block.
+    lets_pass : some may wait with their memory; see `holds`.
     free_blocks : blocks that nobody uses; what is cached in them is lost when they are taken.
     """
 
     block_tokens: int
+    lets_pass: bool
 
     @property
     def free_blocks(self) -> int:
@@ -28,6 +30,9 @@ class Room(Protocol):
 
     def may_lose(self, sequence: GpuSequence) -> bool:
         """Return whether a sequence's memory may be taken while its prompt is being computed."""
+
+    def holds(self, sequence: GpuSequence) -> bool:
+        """Return whether a waiting sequence has its memory already: it may pass one that waits for memory."""
 
     def admit(self, sequence: GpuSequence, budget_tokens: int) -> int:
         """Look a waiting sequence up, take room for its first chunk, and return [tokens] of the chunk; 0 = no room.

@@ -13,7 +13,7 @@ letting it go costs a heap operation; a step, or a thousand of them, costs nothi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from simkv.compute.room import Room
 from simkv.compute.sequence import GpuSequence
@@ -136,20 +136,7 @@ class Scheduler:
         budget = self._budget - count
         if self._partial is not None:
             budget -= self._continue(batch, self._partial, budget, step)
-        admitted: list[GpuSequence] = []
-        if self._waiting and not batch.preempted:
-            while self._waiting and budget and self.running < self._max_sequences:
-                sequence = self._waiting[0][2]
-                tokens = self._admitted(sequence, budget)
-                if not tokens:
-                    break
-                heappop(self._waiting)
-                self._admissions += 1
-                self.running += 1
-                sequence.admission = self._admissions
-                admitted.append(sequence)
-                budget -= tokens
-                self._compute(batch, sequence, tokens, step)
+        admitted = self._admit(batch, budget, step) if self._waiting and not batch.preempted else ()
         for sequence in admitted:  # who is told may submit another: that is for a later step
             sequence.start()
         if batch.decodes or batch.chunks:
@@ -264,6 +251,27 @@ class Scheduler:
             heappop(longest)
         return step - longest[0][0]
 
+    def _admit(self, batch: Batch, budget: int, step: int) -> list[GpuSequence]:
+        """Let the waiting in, in order, until something is used up; return them."""
+        admitted = []
+        while self._waiting and budget and self.running < self._max_sequences:
+            entry = self._waiting[0]
+            tokens = self._admitted(entry[2], budget)
+            if tokens:
+                heappop(self._waiting)
+            elif (passing := self._who_passes()) is not None:
+                entry, tokens = passing, min(passing[2].prefill_left_tokens, budget)
+            else:
+                break
+            sequence = entry[2]
+            self._admissions += 1
+            self.running += 1
+            sequence.admission = self._admissions
+            admitted.append(sequence)
+            budget -= tokens
+            self._compute(batch, sequence, tokens, step)
+        return admitted
+
     def _admitted(self, sequence: GpuSequence, budget: int) -> int:
         """Return [tokens] of the first chunk of a waiting sequence; 0 where there is no room."""
         if self._room is not None and sequence.content is not None:
@@ -272,6 +280,17 @@ class Scheduler:
                 sequence.found_tokens = sequence.context_tokens
             return tokens
         return min(sequence.prefill_left_tokens, budget)
+
+    def _who_passes(self) -> tuple[float, int, GpuSequence] | None:
+        """Take the first of the waiting that has its memory out of the queue; None = head-of-line blocking."""
+        room = self._room
+        if room is None or not room.lets_pass:
+            return None
+        passing = min((entry for entry in self._waiting if room.holds(entry[2])), default=None)
+        if passing is not None:
+            self._waiting.remove(passing)
+            heapify(self._waiting)
+        return passing
 
     def _continue(self, batch: Batch, sequence: GpuSequence, budget: int, step: int) -> int:
         """Give the unfinished prefill its next chunk; return [tokens] of it."""

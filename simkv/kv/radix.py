@@ -105,6 +105,7 @@ class BlockPool:
         if blocks < 1 or block_tokens < 1:
             raise InputError(f"want at least 1 block of 1 token, got {blocks} of {block_tokens}")
         self.blocks = blocks
+        self.lets_pass = False
         self.block_tokens = block_tokens
         self.free_blocks = blocks
         self.evicted_blocks = 0
@@ -144,6 +145,10 @@ class BlockPool:
         sequence.context_tokens = cached
         sequence.prefill_left_tokens = total - cached
         return tokens
+
+    def holds(self, sequence: GpuSequence) -> bool:
+        """Return False: who waits has nothing; see `Room.holds`."""
+        return False
 
     def may_lose(self, sequence: GpuSequence) -> bool:
         """Return True: whoever was admitted last makes way; see `Room.may_lose`."""

@@ -33,10 +33,11 @@ workload: {{trace: {trace}{starts}{hints}, composition: {composition}}}
 servers:
 {sender}
   receiver: {{count: {count}, {source}gpu: {gpu}, buffers: {{hbm: {{size: {room} B}}}},
-             engine: {{speculative_step: {step}, max_sequences: {sequences}, token_budget: {budget}}}}}
+             engine: {{speculative_step: {step}, max_sequences: {sequences}, token_budget: {budget},
+                       preset: {preset}, speculative: {speculative}, host_time: {host}}}}}
 {links}
-policies: {{eviction: {eviction}, routing: {routing}, predictor: {predictor}, prefetch: {prefetch},
-           acquisition: {acquisition}, initiator: {initiator}, estimator: {estimator}, timing: {timing}}}
+policies: {{batching: {batching}, eviction: {eviction}, routing: {routing}, predictor: {predictor},
+           prefetch: {prefetch}, acquisition: {acquisition}, initiator: {initiator}, estimator: {estimator}, timing: {timing}}}
 run: {{step_by_step: {stepped}, control_message: {control}{horizon}}}
 """
 
@@ -174,6 +175,10 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "step": [1, 16, 256],
         "sequences": [1, 2, 256],
         "budget": [16, 2048],
+        "preset": ["reserve-ahead", "vllm-0.19", "vllm-0.19, async_scheduling: false"],
+        "speculative": ["idle_only", "idle_only", "leftover"],
+        "host": ["0 s", "0 s", "5 ms", "200 ms"],
+        "batching": ["chunked-fcfs", "shortest-prompt"],
         "eviction": ["lru", "fifo", "belady"],
         "routing": ["sticky", "round-robin"],
         "predictor": ["markov", "oracle"],
