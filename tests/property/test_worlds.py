@@ -175,7 +175,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "sequences": [1, 2, 256],
         "budget": [16, 2048],
         "eviction": ["lru", "fifo", "belady"],
-        "routing": ["sticky", "round-robin"],
+        "routing": ["sticky", "round-robin", "prefix-aware", "least-loaded", "random"],
         "predictor": ["markov", "oracle"],
         "prefetch": draw(prefetches(reads, is_stream)),
         "acquisition": ["fetch", "fetch", "delta", "resend", "text", "perfect-residency"],
