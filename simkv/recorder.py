@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from simkv.kv.reusable import Reusable
 from simkv.network.flow import TransferRecord
 from simkv.policies.routing import VisibleRequest
 from simkv.results import REQUEST_COLUMNS, TRANSFER_COLUMNS
@@ -43,9 +44,9 @@ class Request:
     uncreated_units: int = 0
     unpredicted_units: int = 0
 
-    def visible(self, home: int | None) -> VisibleRequest:
+    def visible(self, home: int | None, reusable: Reusable) -> VisibleRequest:
         """Return all that a policy may see of it."""
-        return VisibleRequest(self.session, self.turn, self.input_tokens, home)
+        return VisibleRequest(self.session, self.turn, self.input_tokens, home, reusable)
 
 
 @dataclass(slots=True)

@@ -16,8 +16,12 @@ from simkv.compute.gpu import Gpu
 from simkv.compute.sequence import GpuSequence
 from simkv.compute.steptime import StepTime
 from simkv.errors import InputError
+from simkv.kv.prefix import Part
 from simkv.kv.radix import BlockPool, PagedContent
+from simkv.kv.reusable import Reusable
 from simkv.policies.batching import BATCHING, Batching
+from simkv.policies.routing import Routing, VisibleRequest
+from simkv.server_load import Load
 from simkv.workload.asked import Asked
 
 #: Ids of blocks that no trace names begin here: the end of a prompt, and the answer.
@@ -103,8 +107,68 @@ class _Recorded(GpuSequence):
             records.preemptions[index] = self.preemptions
 
 
+class _Routed(_Recorded):
+    """A sequence that tells whoever routes of its first and last token."""
+
+    def __init__(
+        self, env: Clock, records: Records, index: int, asked: Asked, content: PagedContent, load: Load
+    ) -> None:
+        super().__init__(env, records, index, asked, content)
+        self._load = load
+
+    def emit(self) -> None:
+        """See `GpuSequence`."""
+        super().emit()
+        self._load.prefilled(self._index)
+
+    def finish(self) -> None:
+        """See `GpuSequence`."""
+        super().finish()
+        self._load.left(self._index)
+        self._load.sessions -= 1
+
+
+class _Router:
+    """Who sends requests to one of several engines; each is a session of its own."""
+
+    def __init__(self, routing: Routing, gpus: Sequence[Gpu], pools: Sequence[BlockPool]) -> None:
+        self._routing = routing
+        self._block_tokens = pools[0].block_tokens
+        looks = (_Look(gpu, pool) for gpu, pool in zip(gpus, pools, strict=True))
+        self._loads = [Load(f"engine-{number}", look) for number, look in enumerate(looks)]
+        self._views = tuple(load.view for load in self._loads)
+
+    def choose(self, index: int, asked: Asked) -> tuple[int, Load]:
+        """Return the index of an engine, and its load, which counts the request from now on."""
+        size = self._block_tokens
+        parts = tuple([Part(run, run[1] * size, run) for run in asked.runs])
+        request = VisibleRequest(index, 0, asked.input_tokens, None, Reusable(parts))
+        which = self._routing.choose(request, self._views)
+        load = self._loads[which]
+        load.sent(index, request)
+        load.sessions += 1
+        return which, load
+
+
+class _Look:
+    """Returns what an engine has cached of a prompt."""
+
+    def __init__(self, gpu: Gpu, pool: BlockPool) -> None:
+        self._gpu = gpu
+        self._pool = pool
+
+    def __call__(self, request: VisibleRequest) -> int:
+        self._gpu.catch_up()
+        runs = tuple([part.run for part in request.reusable.parts])
+        return self._pool.cached_tokens(runs, request.prompt_tokens)
+
+
 class Replay:
-    """Engines alike, and the requests that go to them in turn.
+    """Engines alike, and the requests that go to one of them each.
+
+    Parameters
+    ----------
+    routing : to which, where there are several; None = to one after the other.
 
     Attributes
     ----------
@@ -119,6 +183,7 @@ class Replay:
         step_times: Sequence[StepTime],
         *,
         batching: Batching | None = None,
+        routing: Routing | None = None,
         step_by_step: bool = False,
     ) -> None:
         self.env = Clock()
@@ -145,6 +210,7 @@ class Replay:
             )
             for step_time, pool in zip(step_times, self.pools, strict=True)
         ]
+        self._router = _Router(routing, self.gpus, self.pools) if routing is not None and len(self.gpus) > 1 else None
         self._requests = iter(requests)
         self._coming: Asked | None = None
         self._await_next()
@@ -175,10 +241,12 @@ class Replay:
         records.output_tokens.append(asked.output_tokens)
         records.cached_tokens.append(0)
         records.preemptions.append(0)
-        which = index % len(self.gpus)
-        if self.pools[which].fits(asked.input_tokens + asked.output_tokens):
-            content = PagedContent(asked.runs, OWN_IDS + (index << _OWN_BITS))
-            self.gpus[which].submit(_Recorded(self.env, records, index, asked, content))
-        else:
+        content = PagedContent(asked.runs, OWN_IDS + (index << _OWN_BITS))
+        if not self.pools[0].fits(asked.input_tokens + asked.output_tokens):
             records.rejected += 1
+        elif self._router is None:
+            self.gpus[index % len(self.gpus)].submit(_Recorded(self.env, records, index, asked, content))
+        else:
+            which, load = self._router.choose(index, asked)
+            self.gpus[which].submit(_Routed(self.env, records, index, asked, content, load))
         self._await_next()

@@ -32,6 +32,8 @@ from simkv.ledger import Ledger, Unit
 from simkv.network.link import Traffic
 from simkv.paging import Paging
 from simkv.policies.acquisition.question import Acquisition
+from simkv.policies.routing.question import VisibleRequest
+from simkv.server_load import Load
 from simkv.text_ahead import TextAhead
 from simkv.upstream import Upstream
 
@@ -71,8 +73,7 @@ class Server:
         self._lost = 0  # requests that lost their memory and wait for it: they come before those that never had any
         paging = Paging(self.buffer, block_tokens, lost=self._has_lost, hold_again=self._hold_again)
         self.gpu = make_gpu(paging if self._is_paged else None)
-        self.sessions = 0
-        self.requests = 0
+        self.load = Load(name, self.cached_tokens)
         self._ledger = ledger
         self._upstream = upstream(self) if upstream is not None else None
         self._block_tokens = block_tokens
@@ -102,6 +103,11 @@ class Server:
         self._received = 0  # jobs that have arrived
 
     # -- a request takes what it needs -------------------------------------------------------------
+
+    def cached_tokens(self, request: VisibleRequest) -> int:
+        """Return [tokens] of a prompt whose KV is here now, for whoever routes."""
+        self.gpu.catch_up()
+        return request.reusable.cached_tokens(self.buffer.leading, self._block_tokens)
 
     def claim(self, claim: Claim) -> None:
         """Take a request in; its `on_ready` is called once all it needs is here, or it is rejected."""
@@ -441,8 +447,8 @@ class Server:
         """
         self.buffer.check_all_free()
         self._texts.check_at_rest()
-        if self._queue or self._claims or len(self._making) or self.requests or self.sessions:
+        if self._queue or self._claims or len(self._making) or not self.load.is_empty:
             raise InvariantError(
                 f"server {self.name}: {len(self._queue)} requests wait for memory and {len(self._claims)} for KV;"
-                f" {self.requests} requests and {self.sessions} sessions have not ended"
+                f" {self.load.requests} requests and {self.load.sessions} sessions have not ended"
             )

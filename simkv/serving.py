@@ -16,6 +16,7 @@ from simpy import Environment, Event
 from simkv.claim import Claim
 from simkv.compute.gpu import GpuSequence
 from simkv.kv.prefix import OPEN_LOOP, Conversation, Part, Prompt
+from simkv.kv.reusable import Reusable
 from simkv.policies.prefetch.question import Foresight
 from simkv.policies.routing import Routing
 from simkv.predictors.question import Item
@@ -30,6 +31,7 @@ class Serving:
         self.env = env
         self.recorder = recorder
         self._servers = servers
+        self._views = tuple(server.load.view for server in servers)
         self._routing = routing
         self._visited: dict[Conversation, list[int]] = {}  # the servers of each that has not ended, its home last
         self._requests = 0
@@ -37,20 +39,19 @@ class Serving:
     def serve(self, conversation: Conversation, turn: int, foresight: Foresight) -> Generator[Event, object, None]:
         """Carry one turn from its arrival to its last token."""
         request, prompt = self._arrive(conversation, turn)
-        server = self._route(conversation, request)
+        server = self._route(conversation, request, prompt)
         ready, finished = self.env.event(), self.env.event()
 
         # Look up what is resident; wait for what is in flight, fetch or recompute the rest. The same message
         # tells the source what was asked: there it predicts what comes next and pushes it (steps 3, 4 and 8).
         claim = Claim(conversation, prompt, foresight, on_ready=ready.succeed)
-        server.requests += 1
         server.claim(claim)
         if not ready.triggered:
             yield ready
         request.stall_s = self.env.now - request.arrival_s
         if claim.rejected:
             request.status = "rejected"
-            server.requests -= 1
+            server.load.left(request.request_id)
             return
 
         # Prefill what is not cached, then decode; the GPU batches this with everybody else's.
@@ -72,7 +73,7 @@ class Serving:
 
         # Leave the KV behind: whoever needs the room evicts it.
         server.release(claim)
-        server.requests -= 1
+        server.load.left(request.request_id)
         self._finish(request, claim)
 
     def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:
@@ -85,7 +86,7 @@ class Serving:
         """A session is over: nothing more is moved for it, to whichever server."""
         conversation.has_ended = True
         visited = self._visited.pop(conversation)
-        self._servers[visited[-1]].sessions -= 1
+        self._servers[visited[-1]].load.sessions -= 1
         if conversation.key != OPEN_LOOP:
             for index in visited:
                 self._servers[index].session_ended(conversation)
@@ -98,25 +99,29 @@ class Serving:
         self.recorder.arrived(request)
         return request, prompt
 
-    def _route(self, conversation: Conversation, request: Request) -> Server:
+    def _route(self, conversation: Conversation, request: Request, prompt: Prompt) -> Server:
         visited = self._visited.setdefault(conversation, [])
         home = visited[-1] if visited else None
-        choice = self._routing.choose(request.visible(home), self._servers)
+        visible = request.visible(home, Reusable.of(prompt))
+        choice = self._routing.choose(visible, self._views)
         if choice != home:
             if choice in visited:
                 visited.remove(choice)
             visited.append(choice)
-            self._servers[choice].sessions += 1
+            self._servers[choice].load.sessions += 1
             if home is not None:
-                self._servers[home].sessions -= 1
-        request.server = self._servers[choice].name
-        return self._servers[choice]
+                self._servers[home].load.sessions -= 1
+        server = self._servers[choice]
+        server.load.sent(request.request_id, visible)
+        request.server = server.name
+        return server
 
     def _scheduled(self, request: Request) -> None:
         request.scheduled_s = self.env.now
 
     def _first_token(self, request: Request, server: Server, claim: Claim) -> None:
         request.first_token_s = self.env.now
+        server.load.prefilled(request.request_id)
         server.prefilled(claim)
 
     def _finish(self, request: Request, claim: Claim) -> None:

@@ -19,6 +19,7 @@ from simkv.errors import InputError, InvariantError
 from simkv.kv.block import Run
 
 _ENDLESS_BLOCKS = 1 << 40  # more than any answer has
+_NAMELESS = -1 << 60  # ids from here on are no block's
 
 
 class Node:
@@ -117,6 +118,19 @@ class BlockPool:
     def fits(self, tokens: int) -> bool:
         """Return whether a sequence of so many tokens of KV could ever run."""
         return -(-tokens // self.block_tokens) <= self.blocks
+
+    def cached_tokens(self, runs: tuple[Run, ...], prompt_tokens: int) -> int:
+        """Return [tokens] of a prompt that would be hit now: whole blocks, and never all of it, as in vLLM.
+
+        Parameters
+        ----------
+        runs : ids of its full blocks, front to back.
+        prompt_tokens : [tokens] of it.
+        """
+        if not self._caches_prefixes:
+            return 0
+        path = self._match(PagedContent(runs, _NAMELESS), (prompt_tokens - 1) // self.block_tokens)
+        return sum([count for _, count in path]) * self.block_tokens
 
     # -- what a scheduler asks (`compute/room.py`) ---------------------------------------------------
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simkv.kv.block import Run
+from simkv.kv.prefix import Part
+from simkv.kv.reusable import Reusable
 from simkv.policies.acquisition import AcquisitionView, Delta, Plan
 from simkv.policies.routing import VisibleRequest
 from simkv.rng import stream
@@ -17,6 +20,13 @@ class _Server:
     name: str
     sessions: int
     requests: int
+    prefill_tokens: int
+    context_tokens: int
+    cached_blocks: int
+
+    def cached_tokens(self, request: VisibleRequest) -> int:
+        """Return the front of the prompt, as far as it is here."""
+        return request.reusable.cached_tokens(lambda run: min(run.count, self.cached_blocks), 16)
 
 
 def routing_answers(subject: Subject) -> str:
@@ -25,9 +35,15 @@ def routing_answers(subject: Subject) -> str:
     for count in (1, 2, 3, 8):
         policy = subject.make()
         for case in range(60):
-            servers = [_Server(f"s-{index}", draws.randrange(5), draws.randrange(5)) for index in range(count)]
+            servers = [
+                _Server(f"s-{index}", *(draws.randrange(most) for most in (5, 5, 900, 900, 300)))
+                for index in range(count)
+            ]
             home = None if case % 3 == 0 else draws.randrange(count)
-            choice = policy.choose(VisibleRequest(draws.randrange(9), case, 100 * case, home), servers)
+            run = Run(1000 * case, 6 * case + 1)
+            prompt = Reusable((Part(run, 16 * run.count, run),))
+            request = VisibleRequest(draws.randrange(9), case, 16 * run.count + 5, home, prompt)
+            choice = policy.choose(request, servers)
             known = type(choice) is int and 0 <= choice < count
             subject.want(known, f"it chooses {choice!r} of {count} servers; want an index")
             said.append(str(choice))

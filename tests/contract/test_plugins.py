@@ -47,6 +47,8 @@ HARDER: dict[tuple[str, str], list[dict[str, object]]] = {
     ("prefetch", "always-k"): [{"k": 3, "kind": "compute"}],
     ("prefetch", "price-aware"): [{"price_s_per_byte": 1e-6, "link": "shared"}, {"price_s_per_byte": 0.0}],
     ("prefetch", "adaptive"): [{"price_s_per_byte": 1e-6, "displaced": 0.2, "kind": "compute"}],
+    ("routing", "least-loaded"): [{"by": "tokens"}],
+    ("routing", "prefix-aware"): [{"overlap_weight": 0.0}, {"overlap_weight": 50.0, "seed": 3}],
     ("prefetch", "just-in-time"): [{"threshold": 0.0, "margin_s": 0.0, "kind": "text"}],
 }
 

@@ -114,7 +114,7 @@ settings_of_a_run = st.fixed_dictionaries(
         "transport": st.sampled_from(["ideal", "warm"]),
         "discipline": st.sampled_from(["strict", "ps"]),
         "eviction": st.sampled_from(["lru", "fifo", "belady"]),
-        "routing": st.sampled_from(["sticky", "round-robin"]),
+        "routing": st.sampled_from(["sticky", "round-robin", "prefix-aware"]),
     }
 )
 

@@ -180,7 +180,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "host": ["0 s", "0 s", "5 ms", "200 ms"],
         "batching": ["chunked-fcfs", "shortest-prompt"],
         "eviction": ["lru", "fifo", "belady"],
-        "routing": ["sticky", "round-robin"],
+        "routing": ["sticky", "round-robin", "prefix-aware", "least-loaded", "random"],
         "predictor": ["markov", "oracle"],
         "prefetch": draw(prefetches(reads, is_stream)),
         "acquisition": ["fetch", "fetch", "delta", "resend", "text", "perfect-residency"],

@@ -458,7 +458,7 @@ def test_a_pool_sends_the_chunks_that_it_has(tmp_path: Path) -> None:
 
 def test_what_is_left_over_is_an_error(tmp_path: Path) -> None:
     world = play(scenario(tmp_path, session(turn(0), chunks=[16]))).world
-    world.servers[0].requests += 1
+    world.servers[0].load.requests += 1
     with pytest.raises(InvariantError, match="1 requests and 0 sessions have not ended"):
         world.servers[0].check_at_rest()
     world.sources["sender"]._waiting_for_room.append(None)  # type: ignore[arg-type]

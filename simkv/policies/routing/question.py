@@ -5,7 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from simkv.kv.reusable import Reusable
 from simkv.registry import Registry
+
+
+class VisibleRequest(NamedTuple):
+    """What a real system knows of a request when it arrives: never its answer, never what follows.
+
+    Attributes
+    ----------
+    session, turn : which conversation, and how far it is.
+    prompt_tokens : [tokens] of the prompt.
+    home : index of the server that served the session's previous turn; None for its first.
+    reusable : the blocks of the prompt: who has its tokens can hash them.
+    """
+
+    session: int
+    turn: int
+    prompt_tokens: int
+    home: int | None
+    reusable: Reusable = Reusable(())
 
 
 class ServerView(Protocol):
@@ -23,21 +42,19 @@ class ServerView(Protocol):
     def requests(self) -> int:
         """How many requests are in it."""
 
+    @property
+    def prefill_tokens(self) -> int:
+        """[tokens] to compute for those that have emitted none yet: of their prompts, what was not cached when sent."""
 
-class VisibleRequest(NamedTuple):
-    """What a real system knows of a request when it arrives: never its answer, never what follows.
+    @property
+    def context_tokens(self) -> int:
+        """[tokens] of the prompts of all that are in it; answers are not counted."""
 
-    Attributes
-    ----------
-    session, turn : which conversation, and how far it is.
-    prompt_tokens : [tokens] of the prompt.
-    home : index of the server that served the session's previous turn; None for its first.
-    """
+    def cached_tokens(self, request: VisibleRequest) -> int:
+        """Return [tokens] of the request's prompt whose KV it holds and need not compute, as cache events tell.
 
-    session: int
-    turn: int
-    prompt_tokens: int
-    home: int | None
+        Of a chain the longest resident prefix, of independent chunks each; not what is still on its way there.
+        """
 
 
 class Routing(Protocol):
