@@ -9,15 +9,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from simkv.model import ModelShape
 
 
 class StepTime(Protocol):
-    """The price list of one GPU for one model."""
+    """The price list of one GPU for one model.
 
-    def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:
+    Attributes
+    ----------
+    wants_longest : it prices unequal contexts, so that whoever asks should tell the longest.
+    outside : the last answer rests, at least in part, on an extension of what was measured.
+    """
+
+    @property
+    def wants_longest(self) -> bool: ...  # noqa: D102 - said above
+
+    @property
+    def outside(self) -> bool: ...  # noqa: D102 - said above
+
+    def step(
+        self,
+        chunks: Sequence[tuple[int, int]],
+        decodes: int,
+        context_tokens: int,
+        emitting: int,
+        longest_tokens: int = 0,
+    ) -> float:
         """Return the duration [s] of one step.
 
         Parameters
@@ -26,9 +45,12 @@ class StepTime(Protocol):
         decodes : sequences that decode one token.
         context_tokens : [tokens] of KV that the decodes read, summed over them.
         emitting : sequences that emit a token (decodes, and prefills that end): they pay lm_head.
+        longest_tokens : [tokens] of KV that the longest of the decodes reads; 0 = all are as long as their mean.
         """
 
-    def span(self, batch: int, context_tokens: int, max_steps: int, until_s: float) -> tuple[int, float]:
+    def span(
+        self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
+    ) -> tuple[int, float]:
         """Return how many decode steps of an unchanged batch to take, and their summed duration [s].
 
         Takes at least one and at most `max_steps` steps, stops at the first boundary at or after `until_s`
@@ -46,15 +68,27 @@ class FixedStepTime:
     (4, 4.0)
     """
 
+    wants_longest: ClassVar[bool] = False
+    outside: ClassVar[bool] = False
+
     prefill_per_token_s: float
     decode_step_s: float
 
-    def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:
+    def step(
+        self,
+        chunks: Sequence[tuple[int, int]],
+        decodes: int,
+        context_tokens: int,
+        emitting: int,
+        longest_tokens: int = 0,
+    ) -> float:
         """Return prefill tokens x price, plus one decode step when there are decodes; see `StepTime`."""
         decode_s = self.decode_step_s if decodes else 0.0
         return self.prefill_per_token_s * sum(new for new, _ in chunks) + decode_s
 
-    def span(self, batch: int, context_tokens: int, max_steps: int, until_s: float) -> tuple[int, float]:
+    def span(
+        self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
+    ) -> tuple[int, float]:
         """Return the steps to the first boundary at or after `until_s`; see `StepTime`."""
         steps = _first_at_or_after(until_s, max_steps, self.decode_step_s, 0.0)
         return steps, steps * self.decode_step_s
@@ -86,6 +120,9 @@ class RooflineStepTime:
     65
     """
 
+    wants_longest: ClassVar[bool] = False
+    outside: ClassVar[bool] = False
+
     def __init__(
         self, shape: ModelShape, flop_per_s: float, memory_bytes_per_s: float, overhead_s: float, weight_bits: int = 16
     ) -> None:
@@ -95,9 +132,18 @@ class RooflineStepTime:
         self._head_s = shape.lm_head_flop / flop_per_s
         self._pair_s = shape.attention_flop(1, 0) / flop_per_s  # one query against one key
         self._weights_s = shape.streamed_weight_bytes(weight_bits) / memory_bytes_per_s
+        self._expert_s = shape.expert_weight_bytes(weight_bits) / memory_bytes_per_s  # one expert in every layer
+        self._activated_experts = shape.activated_experts
         self._kv_token_s = shape.kv_bytes_per_token / memory_bytes_per_s
 
-    def step(self, chunks: Sequence[tuple[int, int]], decodes: int, context_tokens: int, emitting: int) -> float:
+    def step(
+        self,
+        chunks: Sequence[tuple[int, int]],
+        decodes: int,
+        context_tokens: int,
+        emitting: int,
+        longest_tokens: int = 0,
+    ) -> float:
         """Return max(arithmetic, memory) + overhead; see `StepTime`."""
         tokens, pairs, read = decodes, context_tokens + decodes, context_tokens + decodes
         for new, cached in chunks:
@@ -105,14 +151,16 @@ class RooflineStepTime:
             pairs += new * cached + new * (new + 1) // 2
             read += new + cached
         arithmetic_s = self._linear_s * tokens + self._head_s * emitting + self._pair_s * pairs
-        memory_s = self._weights_s + self._kv_token_s * read
+        memory_s = self._streamed_s(tokens) + self._kv_token_s * read
         return max(arithmetic_s, memory_s) + self._overhead_s
 
-    def span(self, batch: int, context_tokens: int, max_steps: int, until_s: float) -> tuple[int, float]:
+    def span(
+        self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
+    ) -> tuple[int, float]:
         """Return the steps to the first boundary at or after `until_s`, or to the ridge; see `StepTime`."""
         read = context_tokens + batch  # KV pairs of the first step; every step adds `batch`
         arithmetic = (self._linear_s + self._head_s) * batch + self._pair_s * read
-        memory = self._weights_s + self._kv_token_s * read
+        memory = self._streamed_s(batch) + self._kv_token_s * read
         growth_arithmetic, growth_memory = self._pair_s * batch, self._kv_token_s * batch
         if arithmetic > memory:
             ahead, growth, behind = arithmetic, growth_arithmetic, growth_memory - growth_arithmetic
@@ -123,6 +171,10 @@ class RooflineStepTime:
         first_s = ahead + self._overhead_s
         steps = _first_at_or_after(until_s, max_steps, first_s, growth)
         return steps, _series(steps, first_s, growth)
+
+    def _streamed_s(self, tokens: int) -> float:
+        """Return [s] to stream the weights that a step of so many tokens reads: of experts only those it wakes."""
+        return self._weights_s + self._expert_s * self._activated_experts(tokens) if self._expert_s else self._weights_s
 
 
 def _series(steps: int, first_s: float, growth_s: float) -> float:

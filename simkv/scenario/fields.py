@@ -113,7 +113,7 @@ class Model:
             raise Misfit(f"want a model such as 'Qwen2.5-3B', or the path of a config.json, got {shown(value)}")
         with as_misfit():
             model.get(value, folder_of(info))
-        return value if value in model.BUILT_IN else os.path.normpath(folder_of(info) / value)
+        return model.built_in_name(value) or os.path.normpath(folder_of(info) / value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self.read)
