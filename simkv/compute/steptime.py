@@ -15,19 +15,15 @@ from simkv.model import ModelShape
 
 
 class StepTime(Protocol):
-    """The price list of one GPU for one model.
-
-    Attributes
-    ----------
-    wants_longest : it prices unequal contexts, so that whoever asks should tell the longest.
-    outside : the last answer rests, at least in part, on an extension of what was measured.
-    """
+    """The price list of one GPU for one model."""
 
     @property
-    def wants_longest(self) -> bool: ...  # noqa: D102 - said above
+    def wants_longest(self) -> bool:
+        """Whether it asks for the longest context among the decodes."""
 
     @property
-    def outside(self) -> bool: ...  # noqa: D102 - said above
+    def outside(self) -> bool:
+        """Whether the last answer was priced, wholly or in part, outside what was measured."""
 
     def step(
         self,
@@ -45,7 +41,7 @@ class StepTime(Protocol):
         decodes : sequences that decode one token.
         context_tokens : [tokens] of KV that the decodes read, summed over them.
         emitting : sequences that emit a token (decodes, and prefills that end): they pay lm_head.
-        longest_tokens : [tokens] of KV that the longest of the decodes reads; 0 = all are as long as their mean.
+        longest_tokens : [tokens] of KV that one of the decodes reads at most; 0 = all read alike.
         """
 
     def span(
@@ -68,11 +64,11 @@ class FixedStepTime:
     (4, 4.0)
     """
 
-    wants_longest: ClassVar[bool] = False
-    outside: ClassVar[bool] = False
-
     prefill_per_token_s: float
     decode_step_s: float
+
+    wants_longest: ClassVar[bool] = False
+    outside: ClassVar[bool] = False
 
     def step(
         self,
@@ -120,8 +116,8 @@ class RooflineStepTime:
     65
     """
 
-    wants_longest: ClassVar[bool] = False
-    outside: ClassVar[bool] = False
+    wants_longest = False
+    outside = False
 
     def __init__(
         self, shape: ModelShape, flop_per_s: float, memory_bytes_per_s: float, overhead_s: float, weight_bits: int = 16
@@ -184,7 +180,7 @@ def _series(steps: int, first_s: float, growth_s: float) -> float:
 
 def _first_at_or_after(until_s: float, max_steps: int, first_s: float, growth_s: float) -> int:
     """Return the least number of steps, in 1..max_steps, whose sum reaches `until_s`; max_steps if none does."""
-    if max_steps <= 1 or _series(max_steps, first_s, growth_s) < until_s:
+    if max_steps <= 1 or until_s == math.inf or _series(max_steps, first_s, growth_s) < until_s:
         return max_steps
     if until_s <= first_s:
         return 1
