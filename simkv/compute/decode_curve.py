@@ -9,6 +9,8 @@ from itertools import pairwise
 
 from simkv.compute.tables import Line, Outside
 
+_FARTHEST = 1e15  # [tokens] no batch reads as many
+
 
 class DecodeCurve:
     """The price of one step of a batch of decodes: a fixed part, and attention that bends with the summed context.
@@ -121,13 +123,14 @@ def _never_negative(line: Line) -> tuple[list[float], list[float], list[float]]:
     places = [0.0, *(place for place in line.places if place > 0)]
     slope = line.slopes[-1]
     root = line.places[-1] - line.values[-1] / slope if slope else 0.0
-    if root > places[-1]:  # the extension behind the last point meets zero
-        places.append(root + 1)
+    if places[-1] <= root < _FARTHEST:  # the extension behind the last point meets zero
+        places.append(2 * root + 1)
     points = [(place, line.at(place, seen)) for place in places]
     kept = points[:1]
     for before, after in pairwise(points):
-        if before[1] * after[1] < 0:
-            kept.append((before[0] - before[1] * (after[0] - before[0]) / (after[1] - before[1]), 0.0))
+        zero = before[0] - before[1] * (after[0] - before[0]) / (after[1] - before[1]) if before[1] != after[1] else 0.0
+        if before[1] * after[1] < 0 and before[0] < zero < after[0]:
+            kept.append((zero, 0.0))
         kept.append(after)
     knots = [place for place, _ in kept]
     values = [max(value, 0.0) for _, value in kept]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 import zlib
 from importlib.metadata import version
@@ -97,7 +98,7 @@ def read(
 def _read_arrays(path: Path) -> tuple[bytes, dict[str, Array]]:
     try:
         raw = path.read_bytes()
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
             names = list(file) if isinstance(file, np.lib.npyio.NpzFile) else []
             if sorted(names) != sorted(_ARRAYS):
                 found = ", ".join(names) or "none"
