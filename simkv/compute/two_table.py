@@ -1,4 +1,4 @@
-"""What a step takes by the two tables of a Dynamo timing profile, composed as Dynamo's mocker composes them."""
+"""What a step takes by the two tables of a Dynamo timing profile, added up as Dynamo's mocker does."""
 
 from __future__ import annotations
 
@@ -135,19 +135,19 @@ class PassCurve:
 
 
 class TwoTableStepTime:
-    """A step costs a prefill pass by its new tokens plus a decode pass by the contexts of all that emit.
+    """A step costs a prefill pass by its new tokens plus a decode pass by the contexts of its decodes.
 
     This is what Dynamo's mocker does with an .npz timing profile, so that the two simulators can be compared on equal
-    prices:
+    prices; the tests compare it with recorded replays, to the nanosecond:
 
     - prefills of one step are one pass of n x (floor(mean prompt so far) - floor(mean cached)) new tokens, read from
       `prefill_ttft_ms` over `prefill_isl`; what is cached costs nothing;
-    - everything that emits in the step, prefills that end in it included, is then one decode pass after it, read from
-      `decode_itl` at (summed context, floor(mean context)), each context with its newest token; at least 1 ms;
+    - the decodes of the step are one decode pass after it, read from `decode_itl` at (summed context, floor(mean
+      context)), each context with its newest token; at least 1 ms;
+    - a prefill that ends emits its first token with the step, at no price of its own;
     - both tables are linear, and their outer pieces go on outside.
 
-    Where not all chunks of a step end in it, those that end are taken to be the first ones, as in a walk in the order
-    of admission. Not copied: the rounding of each pass to whole nanoseconds.
+    Not copied: the rounding of each pass to whole nanoseconds.
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ class TwoTableStepTime:
 
     References
     ----------
-    github.com/ai-dynamo/dynamo, lib/mocker/src/common/perf_model.rs (PerfModel::Interpolated); aisimulate-core 0.13.0,
-    engine/scheduler/vllm/core.rs (predict_prefill_duration, emit_ready_tokens); Apache-2.0.
+    github.com/ai-dynamo/dynamo, lib/mocker/src/common/perf_model.rs (PerfModel::Interpolated); how passes add up was
+    observed in replays of ai-dynamo-runtime 1.6.1; Apache-2.0.
 
     Examples
     --------
@@ -187,27 +187,19 @@ class TwoTableStepTime:
         longest_tokens: int = 0,
     ) -> float:
         """Return a prefill pass and a decode pass, one after the other; see `StepTime`."""
-        total = context_tokens + decodes
-        if not chunks:
-            if not emitting:
-                self.outside = False
-                return 0.0
-            curve = self._curves.get(emitting) or self._curve(emitting)
-            self.outside = not curve.low <= total <= curve.high
-            if self.outside and self._strict:
-                self._refuse_decode(total, curve)
-            return curve.at(total)
-        step_s = self._prefill_s(chunks)
-        for new, cached in chunks[: emitting - decodes] if emitting > decodes else ():
-            total += new + cached
-        if not emitting:
-            return step_s
-        curve = self._curves.get(emitting) or self._curve(emitting)
-        if not curve.low <= total <= curve.high:
-            self.outside = True
-            if self._strict:
-                self._refuse_decode(total, curve)
-        return step_s + curve.at(total)
+        step_s = 0.0
+        self.outside = False
+        if chunks:
+            step_s = self._prefill_s(chunks)
+        if decodes:
+            total = context_tokens + decodes
+            curve = self._curves.get(decodes) or self._curve(decodes)
+            if not curve.low <= total <= curve.high:
+                self.outside = True
+                if self._strict:
+                    self._refuse_decode(total, curve)
+            step_s += curve.at(total)
+        return step_s
 
     def span(
         self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
