@@ -71,8 +71,8 @@ def _write(told: MeasuredProfile, out: Path) -> None:
     write(told, out)
     rows = sum(len(op.rows) for op in told.ops)
     click.echo(f"{out}: {told.model_name} on {told.device}, tp {told.tp}, {rows:,} times of {len(told.ops)} operations")
-    for note in told.notes:
-        click.echo(f"  {note}")
+    for about, note in told.notes.items():
+        click.echo(f"  {about}: {note}")
 
 
 @profile.command()

@@ -65,7 +65,7 @@ class MeasuredProfile:
     clock : how times were taken.
     provenance : of the source.
     skewed : the source says to price unequal contexts by its measurements.
-    notes : what a reader of results should know.
+    notes : what a reader of results should know, by what it is about.
     ops : the times.
     """
 
@@ -78,7 +78,7 @@ class MeasuredProfile:
     clock: Mapping[str, str]
     provenance: Provenance
     skewed: bool
-    notes: tuple[str, ...]
+    notes: Mapping[str, str]
     ops: tuple[OpTable, ...] = field(repr=False)
 
     @property
@@ -172,5 +172,5 @@ class MeasuredProfile:
             "prices": "passes" if self.of_passes else "operations",
             "unequal_contexts": "priced" if self.skewed else "by their mean",
             "rows": sum(len(op.rows) for op in self.ops),
-            **{f"note_{index}": note for index, note in enumerate(self.notes, 1)},
+            "notes": dict(self.notes),
         }

@@ -51,7 +51,7 @@ FORM: Mapping[str, Any] = {
         "imported_by": str,
     },
     "unequal_contexts": bool,
-    "notes": [str],
+    "notes": _ANY_TEXTS,
     "ops": [
         {
             "name": str,
@@ -108,7 +108,7 @@ def read(path: Path) -> MeasuredProfile:
         clock=told["clock"],
         provenance=Provenance(**source | {"files": tuple(SourceFile(**item) for item in source["files"])}),
         skewed=told["unequal_contexts"],
-        notes=tuple(told["notes"]),
+        notes=told["notes"],
         ops=ops,
     )
 

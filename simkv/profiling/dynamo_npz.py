@@ -88,7 +88,7 @@ def read(
             imported_by=f"simkv {version('simkv')}",
         ),
         skewed=False,
-        notes=("a pass is priced as Dynamo's mocker prices it: cached tokens are free, prefill and decode add up",),
+        notes={"passes": "priced as Dynamo's mocker does: cached tokens are free, prefill and decode add up"},
         ops=(OpTable("prefill_pass", prefill, source), OpTable("decode_pass", decode, source)),
     )
     profile.check()

@@ -104,7 +104,7 @@ def read(folder: Path, tp: int = 1) -> MeasuredProfile:
             imported_by=f"simkv {version('simkv')}",
         ),
         skewed=skewed,
-        notes=tuple(_notes(meta, tp, told_to, skewed)),
+        notes=_notes(meta, tp, told_to, skewed),
         ops=tuple(_ops(tables, skewed)),
     )
     profile.check()
@@ -165,17 +165,20 @@ def _clock(meta: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in told.items() if value is not None}
 
 
-def _notes(meta: Mapping[str, Any], tp: int, told_to: bool, skewed: bool) -> Iterator[str]:
-    yield "kernel times alone: what the host adds to a step is not in them"
+def _notes(meta: Mapping[str, Any], tp: int, told_to: bool, skewed: bool) -> dict[str, str]:
+    notes = {"times": "of kernels alone: what the host adds to a step is not in them"}
     engine = meta.get("engine_effective")
     if isinstance(engine, dict) and engine.get("enforce_eager") is True:
-        yield "measured without CUDA graphs (enforce_eager)"
+        notes["graphs"] = "measured without CUDA graphs (enforce_eager)"
     if tp > 1:
-        yield f"times of one rank of {tp}, emulated on one GPU: all-reduces are priced by the stated link"
-    if told_to and not skewed:
-        yield f"the source prices unequal contexts, and tp{tp}_skew is absent: they are priced by their mean"
-    elif not told_to:
-        yield "unequal contexts are priced by their mean, as the source does (skew_fit.enabled is not true)"
+        notes["group"] = f"times of one rank of {tp}, emulated on one GPU: all-reduces are priced by the stated link"
+    if skewed:
+        notes["contexts"] = "unequal contexts are priced by the source's measurements of them (skew)"
+    elif told_to:
+        notes["contexts"] = f"priced by their mean: the source prices unequal ones, but tp{tp}_skew is absent"
+    else:
+        notes["contexts"] = "priced by their mean, as the source does (skew_fit.enabled is not true)"
+    return notes
 
 
 # -- the times ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def write(profile: MeasuredProfile, path: Path) -> None:
     --------
     >>> from simkv.compute.calibration import Provenance
     >>> of = Provenance("none", "0", "none", (), "simkv")
-    >>> write(MeasuredProfile("", "toy", {}, "none", 1, {}, {}, of, False, (), ()), Path("toy.txt"))
+    >>> write(MeasuredProfile("", "toy", {}, "none", 1, {}, {}, of, False, {}, ()), Path("toy.txt"))
     Traceback (most recent call last):
     simkv.errors.InputError: toy.txt: want a name that ends in .json
     """
@@ -75,7 +75,7 @@ def header(profile: MeasuredProfile, data: str, sha256: str) -> dict[str, Any]:
         "clock": dict(profile.clock),
         "provenance": asdict(profile.provenance),
         "unequal_contexts": profile.skewed,
-        "notes": list(profile.notes),
+        "notes": dict(profile.notes),
         "ops": ops,
         "data": {"file": data, "rows": last, "sha256": sha256},
     }

@@ -40,7 +40,9 @@ def op_rows(profile: MeasuredProfile) -> list[dict[str, Any]]:
 def to_text(profile: MeasuredProfile) -> str:
     """Return what a profile is and what was measured, as text that ends in a newline."""
     facts = profile.facts()
+    notes = facts.pop("notes")
     lines = [f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in facts.items()]
+    lines += [f"{key}: {note}" for key, note in notes.items()]
     rows = [["operation", "points", "source", "shortest", "longest", "range"]]
     for row in op_rows(profile):
         reach = "; ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in row["range"].items())

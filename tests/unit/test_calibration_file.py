@@ -29,7 +29,7 @@ def profile(tables: list[OpTable], skewed: bool = False, tp: int = 1, facts: boo
     shape = MOE if any(op.name == "moe" for op in tables) else SHAPE
     return MeasuredProfile(
         *("memory", f"toys/{shape.name}", {fact: getattr(shape, fact) for fact in SHAPE_FACTS} if facts else {}),
-        *("a GPU", tp, {"vllm": "1"}, {"kind": "none"}, PROVENANCE, skewed, ("a note",), tuple(tables)),
+        *("a GPU", tp, {"vllm": "1"}, {"kind": "none"}, PROVENANCE, skewed, {"a": "note"}, tuple(tables)),
     )
 
 
@@ -134,7 +134,8 @@ SCHEMA = "want schema 'simkv.calibration' version 1, got"
         (set_in("device", value=[]), ": device: want an object with the keys name, tp"),
         (set_in("device", "tp", value=0), ": device.tp: want at least 1 GPU, got 0"),
         (set_in("device", "tp", value=1.0), ": device.tp: want a whole number, got 1.0"),
-        (set_in("notes", value="none"), ': notes: want a list, got "none"'),
+        (set_in("notes", value="none"), ': notes: want an object, got "none"'),
+        (set_in("ops", 0, "warnings", value="none"), ': ops[0].warnings: want a list, got "none"'),
         (set_in("software", value={"vllm": 1}), ": software.vllm: want text, got 1"),
         (set_in("model", "shape", value={"layers": 3}), ": model.shape: want none, or exactly layers, hidden,"),
         (set_in("ops", value=[]), ": ops: want at least one operation"),
