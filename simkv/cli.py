@@ -22,6 +22,7 @@ from simkv import __version__
 from simkv.cli_explain import explain
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
+from simkv.cli_profile import json_facts, profile
 from simkv.errors import InputError, InvariantError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
     return code if isinstance(code, int) else DONE
 
 
-@click.group(commands=[explain], context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    commands=[explain, profile], context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, message="simkv %(version)s")
 def cli() -> None:
     """Simulate LLM serving with moving KV cache: what does each policy do to latency, bandwidth and GPU time?
@@ -331,37 +334,12 @@ def _facts(file: Path) -> dict[str, Any]:
 
         return dict(series.check(file))
     if file.suffix == ".json":
-        return _json_facts(file)
+        return json_facts(file)
     if file.suffix in (".jsonl", ".gz", ".xz"):
         from simkv.workload import check
 
         return dict(check(file))
     raise InputError("want a scenario (.yaml), trace (.jsonl, .gz, .xz), series (.csv) or profile (.json)", str(file))
-
-
-def _json_facts(file: Path) -> dict[str, Any]:
-    """Return what a device profile or a model's config.json says."""
-    import dataclasses
-
-    from simkv import model
-    from simkv.scenario.document import read_text
-
-    try:
-        told = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"not valid JSON: {error}", str(file)) from None
-    if not (isinstance(told, dict) and str(told.get("schema", "")).startswith("simkv.profile")):
-        shape = model.from_hf_config(file)
-        return dataclasses.asdict(shape) | {"kv_bytes_per_token": shape.kv_bytes_per_token}
-    from simkv.compute.profile import PROFILES
-
-    if told.get("schema") != "simkv.profile.analytic" or not isinstance(told.get("parameters"), dict):
-        raise InputError("want schema 'simkv.profile.analytic' and a mapping of parameters", str(file))
-    try:
-        profile: Any = PROFILES.create("analytic", told["parameters"])
-    except InputError as error:
-        raise InputError(str(error), str(file)) from None
-    return {"profile": told.get("name"), **dataclasses.asdict(profile)}
 
 
 def _print_facts(path: Path, facts: dict[str, Any], as_json: bool) -> None:

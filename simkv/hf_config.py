@@ -1,4 +1,4 @@
-"""What a Hugging Face `config.json` says about the shape of a dense decoder, read strictly.
+"""What a Hugging Face `config.json` says about the shape of a decoder, read strictly.
 
 Only families whose weights and KV `ModelShape` counts exactly are read; everything else is refused by
 name, because a wrong shape would silently scale every byte and every second of a run.
@@ -22,6 +22,16 @@ _FAMILIES: Mapping[str, tuple[bool, bool, tuple[str, ...]]] = {
     "mistral": (False, False, ("num_key_value_heads",)),
     "qwen2": (True, False, ("num_key_value_heads",)),
     "qwen3": (False, True, ("num_key_value_heads", "head_dim")),
+    "qwen3_moe": (False, True, ("num_key_value_heads", "head_dim")),
+}
+
+#: Families with experts in every layer: the field of `ModelShape` and the key that it is read from.
+_EXPERT_FAMILIES: Mapping[str, Mapping[str, str]] = {
+    "qwen3_moe": {
+        "experts": "num_experts",
+        "experts_per_token": "num_experts_per_tok",
+        "expert_intermediate": "moe_intermediate_size",
+    },
 }
 
 #: Keys that only a mixture of experts has, and only multi-head latent attention.
@@ -33,6 +43,7 @@ _READ_KEYS = (
     *("model_type", "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim"),
     *("intermediate_size", "vocab_size", "torch_dtype", "dtype", "tie_word_embeddings", "attention_bias", "mlp_bias"),
     *("sliding_window", "use_sliding_window", "layer_types", "quantization_config", "architectures"),
+    *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step", "mlp_only_layers"),
 )
 _ALMOST = 0.9  # similarity in [0, 1]: one letter wrong in ten, which no two real keys of these families reach
 
@@ -52,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError : unreadable, duplicate or missing keys, values no model has, or a kind of model whose
-        KV or weights `ModelShape` would miscount (experts, latent or sliding-window attention, quantised).
+        KV or weights `ModelShape` would miscount (other experts, latent or sliding-window attention, quantised).
 
     Examples
     --------
@@ -90,7 +101,19 @@ def read(path: Path) -> dict[str, Any]:
         "qkv_bias": qkv_bias,
         "qk_norm": qk_norm,
         "source": where,
-    }
+    } | _experts(config, family, where)
+
+
+def _experts(config: Mapping[str, Any], family: str, where: str) -> dict[str, int]:
+    """Return the fields of a mixture of experts; refuse one that some layers lack."""
+    keys = _EXPERT_FAMILIES.get(family)
+    if keys is None:
+        return {}
+    if config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers"):
+        found = f"decoder_sparse_step {config.get('decoder_sparse_step', 1)}"
+        found += f", mlp_only_layers {config.get('mlp_only_layers')}"
+        raise InputError(f"layers without experts are not modelled; want them in every layer, got {found}", where)
+    return {field: _dimension(config, key, where) for field, key in keys.items()}
 
 
 def _read_json_object(path: Path, where: str) -> dict[str, Any]:
@@ -138,7 +161,9 @@ def _family(config: Mapping[str, Any], where: str) -> str:
     family = config.get("model_type")
     if family is None:
         _missing("model_type", where)
-    for keys, what in ((_EXPERT_KEYS, "a mixture of experts"), (_LATENT_KEYS, "multi-head latent attention")):
+    has_experts = isinstance(family, str) and family in _EXPERT_FAMILIES
+    expert_keys = () if has_experts else _EXPERT_KEYS
+    for keys, what in ((expert_keys, "a mixture of experts"), (_LATENT_KEYS, "multi-head latent attention")):
         for key in keys:
             if config.get(key) is not None:
                 raise InputError(f"{what} ({key}) is not modelled; want a dense decoder, got {family!r}", where)

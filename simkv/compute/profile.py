@@ -1,7 +1,7 @@
 """What is known of a device: named profiles that price its steps.
 
-A profile turns a model's shape into a `StepTime`. Profiles here are computed from data sheets and a stated
-efficiency, and say so in their name (`analytic-`); measured ones extend the same registry.
+A profile turns a model's shape into a `StepTime`. Those that are shipped are computed from data sheets and a stated
+efficiency, and say so in their name (`analytic-`); `measured` reads a calibration file.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, make_dataclass
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast, get_type_hints
 
+from simkv.compute import calibration_file
+from simkv.compute.calibration import MeasuredProfile
 from simkv.compute.steptime import FixedStepTime, RooflineStepTime, StepTime
 from simkv.errors import InputError
 from simkv.model import ModelShape
@@ -113,6 +117,74 @@ class Analytic:
             self.overhead_s,
             self.weight_bits,
         )
+
+
+@PROFILES.register("measured")
+@dataclass(frozen=True)
+class Measured:
+    """Measured times of one model's operations or passes on one device, from a calibration file.
+
+    Attributes
+    ----------
+    path : NAME.json that `simkv profile import` wrote, its NAME.csv.gz beside it.
+    tp : GPUs of the tensor-parallel group; must be that of the file.
+    link_bandwidth_bytes_per_s : [bytes/s] of the link between them; wanted when tp > 1.
+    link_latency_s : [s] of one hop over it; wanted when tp > 1.
+    strict : refuse what lies outside the measured range instead of extending it.
+
+    Source: what the file says of itself.
+    """
+
+    label: ClassVar[str] = "measured"
+
+    path: Path
+    tp: int = 1
+    link_bandwidth_bytes_per_s: float | None = None
+    link_latency_s: float | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.link_bandwidth_bytes_per_s is not None and not 0 < self.link_bandwidth_bytes_per_s < math.inf:
+            found = self.link_bandwidth_bytes_per_s
+            raise ValueError(f"link_bandwidth_bytes_per_s: want a finite rate above 0, got {found}")
+        if self.link_latency_s is not None and not 0 <= self.link_latency_s < math.inf:
+            raise ValueError(f"link_latency_s: want a finite time, not negative, got {self.link_latency_s}")
+        profile = read_calibration(self.path)
+        if self.tp != profile.tp:
+            raise ValueError(f"tp: want {profile.tp}, of which {self.path} holds the times, got {self.tp}")
+
+    def step_time(self, shape: ModelShape) -> StepTime:
+        """Return the measured price list."""
+        profile = read_calibration(self.path)
+        return profile.step_time(shape, self.link_bandwidth_bytes_per_s, self.link_latency_s, self.strict)
+
+
+def read_calibration(path: Path) -> MeasuredProfile:
+    """Return what a calibration file holds; one that has not changed is read once in a process.
+
+    Raises
+    ------
+    InputError : see `calibration_file.read`; or an operation without times.
+
+    Examples
+    --------
+    >>> read_calibration(Path("absent.json"))
+    Traceback (most recent call last):
+    simkv.errors.InputError: absent.json: no such file
+    """
+    try:
+        told = path.stat()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError("no such file" if isinstance(error, FileNotFoundError) else reason, str(path)) from None
+    return _read_once(path, told.st_mtime_ns, told.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, mtime_ns: int, size: int) -> MeasuredProfile:
+    profile = calibration_file.read(path)
+    profile.check()
+    return profile
 
 
 def read_profile(path: Traversable) -> dict[str, Any]:

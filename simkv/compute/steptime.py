@@ -128,6 +128,8 @@ class RooflineStepTime:
         self._head_s = shape.lm_head_flop / flop_per_s
         self._pair_s = shape.attention_flop(1, 0) / flop_per_s  # one query against one key
         self._weights_s = shape.streamed_weight_bytes(weight_bits) / memory_bytes_per_s
+        self._expert_s = shape.expert_weight_bytes(weight_bits) / memory_bytes_per_s  # one expert in every layer
+        self._activated_experts = shape.activated_experts
         self._kv_token_s = shape.kv_bytes_per_token / memory_bytes_per_s
 
     def step(
@@ -145,7 +147,7 @@ class RooflineStepTime:
             pairs += new * cached + new * (new + 1) // 2
             read += new + cached
         arithmetic_s = self._linear_s * tokens + self._head_s * emitting + self._pair_s * pairs
-        memory_s = self._weights_s + self._kv_token_s * read
+        memory_s = self._streamed_s(tokens) + self._kv_token_s * read
         return max(arithmetic_s, memory_s) + self._overhead_s
 
     def span(
@@ -154,7 +156,7 @@ class RooflineStepTime:
         """Return the steps to the first boundary at or after `until_s`, or to the ridge; see `StepTime`."""
         read = context_tokens + batch  # KV pairs of the first step; every step adds `batch`
         arithmetic = (self._linear_s + self._head_s) * batch + self._pair_s * read
-        memory = self._weights_s + self._kv_token_s * read
+        memory = self._streamed_s(batch) + self._kv_token_s * read
         growth_arithmetic, growth_memory = self._pair_s * batch, self._kv_token_s * batch
         if arithmetic > memory:
             ahead, growth, behind = arithmetic, growth_arithmetic, growth_memory - growth_arithmetic
@@ -165,6 +167,10 @@ class RooflineStepTime:
         first_s = ahead + self._overhead_s
         steps = _first_at_or_after(until_s, max_steps, first_s, growth)
         return steps, _series(steps, first_s, growth)
+
+    def _streamed_s(self, tokens: int) -> float:
+        """Return [s] to stream the weights that a step of so many tokens reads: of experts only those it wakes."""
+        return self._weights_s + self._expert_s * self._activated_experts(tokens) if self._expert_s else self._weights_s
 
 
 def _series(steps: int, first_s: float, growth_s: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from pathlib import Path
 from typing import Any, Literal
 
 from simkv.errors import InputError
@@ -56,5 +57,5 @@ def _parameter(item: Parameter) -> dict[str, Any]:
 def _words(annotation: Any) -> str:
     if typing.get_origin(annotation) is Literal:
         return " or ".join(str(option) for option in typing.get_args(annotation))
-    plain = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+    plain = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path of a file"}
     return plain.get(annotation) or str(annotation).replace("typing.", "")

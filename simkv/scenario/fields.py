@@ -63,16 +63,16 @@ def quantity_schema(quantity: Quantity) -> Schema:
 
 @dataclass(frozen=True)
 class OfKind:
-    """A plug-in of one kind: a name, or a mapping of `name` and parameters."""
+    """A plug-in of one kind: a name, or a mapping of `name` and parameters; paths start at the scenario's folder."""
 
     kind: str
 
-    def read(self, value: object) -> PlugIn:
+    def read(self, value: object, info: ValidationInfo) -> PlugIn:
         """Return the plug-in with all its parameters."""
-        return plugins.read(self.kind, value)
+        return plugins.read(self.kind, value, folder_of(info))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.read)
+        return core_schema.with_info_plain_validator_function(self.read)
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> Schema:
         from simkv.scenario.json_schema import plugin_schema  # noqa: PLC0415 - which imports the schema
@@ -113,7 +113,7 @@ class Model:
             raise Misfit(f"want a model such as 'Qwen2.5-3B', or the path of a config.json, got {shown(value)}")
         with as_misfit():
             model.get(value, folder_of(info))
-        return value if value in model.BUILT_IN else os.path.normpath(folder_of(info) / value)
+        return model.built_in_name(value) or os.path.normpath(folder_of(info) / value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(self.read)

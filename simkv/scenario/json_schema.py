@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from pathlib import Path
 from typing import Any, Literal
 
 from simkv.scenario import plugins
@@ -12,7 +13,7 @@ from simkv.scenario.fields import Schema, quantity_schema
 from simkv.scenario.plugins import Parameter
 from simkv.scenario.schema import Scenario, Workload
 
-_PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string"}
 
 
 def json_schema() -> dict[str, Any]:

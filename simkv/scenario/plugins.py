@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import os
 import re
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from simkv.errors import InputError
@@ -109,12 +111,13 @@ def parameters(kind: str, name: str) -> dict[str, Parameter]:
     return result
 
 
-def read(kind: str, value: object) -> PlugIn:
+def read(kind: str, value: object, folder: Path | None = None) -> PlugIn:
     """Return the plug-in that a scenario's value names, its parameters complete and in inside units.
 
     Parameters
     ----------
     value : a name, or a mapping of `name` and parameters.
+    folder : where paths among its parameters start; None = the current one.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def read(kind: str, value: object) -> PlugIn:
             takes = f"it takes: {', '.join(known)}" if known else "it takes no parameters"
             hint = did_you_mean(key, list(known))
             raise Misfit(f"{label} has no parameter {shown(key)}{hint}; {takes}", (key,), on_key=True)
-        params[known[key].field] = _typed(known[key], item)
+        params[known[key].field] = _typed(known[key], item, folder or Path.cwd())
     for parameter in known.values():
         if parameter.required and parameter.field not in params:
             raise Misfit(f"{label} needs the parameter {parameter.name!r}")
@@ -153,6 +156,8 @@ def write(kind: str, plugin: PlugIn) -> object:
 
 
 def _written(parameter: Parameter, value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
     if parameter.quantity is None or value is None:
         return value
     if isinstance(value, tuple):
@@ -183,9 +188,11 @@ def _takes_number(annotation: Any) -> bool:
     return any(_takes_number(item) for item in typing.get_args(annotation))
 
 
-def _typed(parameter: Parameter, value: object) -> object:
+def _typed(parameter: Parameter, value: object, folder: Path) -> object:
     """Return a parameter's value checked against its annotation, in inside units."""
     try:
+        if parameter.annotation is Path:
+            return _path(value, folder)
         return _checked(parameter.annotation, parameter.quantity, value)
     except Misfit as misfit:
         raise Misfit(misfit.message, (parameter.name, *misfit.at)) from None
@@ -208,6 +215,13 @@ def _checked(annotation: Any, quantity: Quantity | None, value: object) -> objec
         with as_misfit():
             return quantity.parse(value)
     return _plain(annotation, value)
+
+
+def _path(value: object, folder: Path) -> Path:
+    """Return an absolute path; whether there is a file is for the plug-in to say."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Misfit(f"want the path of a file, got {shown(value)}")
+    return Path(os.path.normpath(folder / value))
 
 
 def _one_of(options: tuple[Any, ...], value: object) -> object:

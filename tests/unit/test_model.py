@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ KV_BYTES_PER_TOKEN = {
     "Qwen2.5-32B": 262_144,
     "Qwen3-8B": 147_456,
     "Qwen3-32B": 262_144,
+    "Qwen3-30B-A3B": 98_304,
     "Llama-3-8B": 131_072,
     "Llama-3.1-8B": 131_072,
     "Llama-3.1-70B": 327_680,
@@ -33,6 +36,7 @@ PUBLISHED_PARAMETERS = {
     "Qwen2.5-32B": 32_763_876_352,
     "Qwen3-8B": 8_190_735_360,
     "Qwen3-32B": 32_762_123_264,
+    "Qwen3-30B-A3B": 30_532_122_624,
     "Llama-3-8B": 8_030_261_248,
     "Llama-3.1-8B": 8_030_261_248,
     "Llama-3.1-70B": 70_553_706_496,
@@ -47,6 +51,7 @@ PUBLISHED_NON_EMBEDDING_1E9 = {
     "Qwen2.5-32B": 31.0,
     "Qwen3-8B": 6.95,
     "Qwen3-32B": 31.2,
+    "Qwen3-30B-A3B": 29.9,
 }
 
 TOY = ModelShape("toy", layers=4, hidden=2, heads=1, kv_heads=1, head_dim=2, intermediate=8, vocab=16)
@@ -69,6 +74,24 @@ QWEN_3B_CONFIG = {
     "torch_dtype": "bfloat16",
     "use_sliding_window": False,
     "vocab_size": 151936,
+}
+
+
+# https://huggingface.co/Qwen/Qwen3-30B-A3B-Instruct-2507/blob/main/config.json, what differs
+QWEN_30B_A3B = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "decoder_sparse_step": 1,
+    "head_dim": 128,
+    "intermediate_size": 6144,
+    "model_type": "qwen3_moe",
+    "moe_intermediate_size": 768,
+    "num_attention_heads": 32,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 4,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
 }
 
 
@@ -164,12 +187,54 @@ class TestShape:
             TOY.weight_bytes(bits=0)
 
 
+class TestExperts:
+    def test_weights_that_a_token_goes_through(self) -> None:
+        """3.3e9 of 30.5e9 are activated, says the model card; it counts both tables."""
+        shape = model.get("Qwen3-30B-A3B")
+        dormant = (shape.experts - shape.experts_per_token) * shape.expert_weight_bytes() // 2
+        assert (shape.parameters - dormant) / 1e9 == pytest.approx(3.3, abs=0.06)
+
+    def test_what_streams_is_shared_weights_and_experts(self) -> None:
+        """Shared ones, and all 128 experts of each layer, are all but the embedding table."""
+        shape = model.get("Qwen3-30B-A3B")
+        streamed = shape.streamed_weight_bytes() + 128 * shape.expert_weight_bytes()
+        assert streamed == shape.weight_bytes() - 2 * shape.vocab * shape.hidden
+
+    def test_activated_experts(self) -> None:
+        """One token wakes its own; each further one fewer; never more than there are."""
+        woken = [model.get("Qwen3-30B-A3B").activated_experts(tokens) for tokens in range(400)]
+        assert woken[:2] == [0.0, 8.0]
+        steps = [after - before for before, after in pairwise(woken)]
+        assert all(0 <= later <= earlier + 1e-12 for earlier, later in pairwise(steps))
+        assert woken[-1] == pytest.approx(128)
+        assert TOY.activated_experts(5) == 0.0
+
+    def test_impossible_experts(self) -> None:
+        """More for a token than there are, or a width of none."""
+        for wrong in ((4, 5, 2), (4, 0, 2), (4, 2, 0), (0, 2, 2)):
+            fields = dict(zip(("experts", "experts_per_token", "expert_intermediate"), wrong, strict=True))
+            with pytest.raises(InputError, match="model 'toy': experts: want none, or at least as many as"):
+                dataclasses.replace(TOY, **fields)
+
+
 class TestGet:
-    @pytest.mark.parametrize("wrong", ["Qwen2.5-3b", "Qwen/Qwen2.5-3B"])
+    @pytest.mark.parametrize("wrong", ["Qwen2.5-3b", "qwen/Qwen2.5-3B"])
     def test_unknown_name_suggests(self, wrong: str) -> None:
-        """A near miss, or the hub's name, is refused with the name that is wanted."""
+        """A near miss, or the name on the hub misspelt, is refused with the name that is wanted."""
         with pytest.raises(InputError, match=f"unknown model '{wrong}'; did you mean 'Qwen2.5-3B'"):
             model.get(wrong)
+
+    @pytest.mark.parametrize(
+        ("repository", "name"),
+        [
+            ("Qwen/Qwen3-32B", "Qwen3-32B"),
+            ("meta-llama/Llama-3.1-8B", "Llama-3.1-8B"),
+            ("Qwen/Qwen3-30B-A3B-Instruct-2507", "Qwen3-30B-A3B"),
+        ],
+    )
+    def test_the_name_on_the_hub_will_do(self, repository: str, name: str) -> None:
+        """A built-in model by its repository is the same object."""
+        assert model.get(repository) is model.get(name)
 
     def test_path_is_relative_to_the_scenario(self, tmp_path: Path) -> None:
         """A scenario names a config.json, or its folder, from where the scenario stands."""
@@ -186,6 +251,20 @@ class TestHuggingFaceConfig:
         read, built_in = model.from_hf_config(write(tmp_path)), model.get("Qwen2.5-3B")
         differ = [key for key in ModelShape.__slots__ if getattr(read, key) != getattr(built_in, key)]
         assert differ == ["name", "source"]
+
+    def test_a_mixture_of_experts(self, tmp_path: Path) -> None:
+        """The published config.json of Qwen3-30B-A3B gives the built-in shape; layers without experts are refused."""
+        path = write(tmp_path, **QWEN_30B_A3B)
+        read, built_in = model.from_hf_config(path), model.get("Qwen3-30B-A3B")
+        assert [key for key in ModelShape.__slots__ if getattr(read, key) != getattr(built_in, key)] == [
+            "name",
+            "source",
+        ]
+        assert "layers without experts are not modelled" in refusal(
+            write(tmp_path, **QWEN_30B_A3B, mlp_only_layers=[3])
+        )
+        without = {key: value for key, value in QWEN_30B_A3B.items() if key != "num_experts_per_tok"}
+        assert "no key 'num_experts_per_tok'" in refusal(write(tmp_path, **without))
 
     def test_llama_without_optional_keys(self, tmp_path: Path) -> None:
         """In llama an absent num_key_value_heads means all heads, and head_dim the even share."""
@@ -220,11 +299,12 @@ class TestHuggingFaceConfig:
             ),
             (
                 {"model_type": "qwen", "architectures": None},
-                ": model_type 'qwen' is not modelled; did you mean 'qwen3'?; want one of: llama, mistral, qwen2, qwen3",
+                ": model_type 'qwen' is not modelled; did you mean 'qwen3'?; want one of: llama, mistral, qwen2, qwen3,"
+                " qwen3_moe",
             ),
             (
-                {"model_type": "qwen3_moe", "num_experts": 128},
-                ": a mixture of experts (num_experts) is not modelled; want a dense decoder, got 'qwen3_moe'",
+                {"model_type": "qwen2_moe", "num_experts": 60},
+                ": a mixture of experts (num_experts) is not modelled; want a dense decoder, got 'qwen2_moe'",
             ),
             (
                 {"model_type": "deepseek_v2", "kv_lora_rank": 512},

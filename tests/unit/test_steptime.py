@@ -183,6 +183,17 @@ def test_more_work_never_takes_less_time(
     assert step_time.step(chunks, decodes, context, decodes + 1) >= least
 
 
+def test_experts_stream_as_they_wake() -> None:
+    """A decode of Qwen3-30B-A3B reads 8 experts a layer, a batch of 16 the 82 that wake on average, a prefill all."""
+    shape = get("Qwen3-30B-A3B")
+    memory = RooflineStepTime(shape, flop_per_s=1e30, memory_bytes_per_s=1e9, overhead_s=0.0)
+    for batch, woken in ((1, 8.0), (16, 82.422511), (1 << 14, 128.0)):
+        weights_s = (shape.streamed_weight_bytes() + woken * shape.expert_weight_bytes()) / 1e9
+        kv_s = batch * shape.kv_bytes_per_token / 1e9
+        assert memory.step([], batch, 0, batch) == pytest.approx(weights_s + kv_s, rel=1e-7)
+        assert memory.span(batch, 0, 1, math.inf)[1] == pytest.approx(weights_s + kv_s, rel=1e-7)
+
+
 # -- sanity against devices ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,176 @@
+"""A calibration of one model on one device: who measured what with which software, and the price list it gives.
+
+How it stands in files is told in `calibration_file`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from simkv.compute.measured import AllReduce, LayerTables, MeasuredStepTime
+from simkv.compute.op_table import PASSES, OpTable, layer_tables, pass_tables
+from simkv.compute.steptime import StepTime
+from simkv.compute.tables import Line
+from simkv.compute.two_table import DecodeTable, TwoTableStepTime
+from simkv.errors import InputError
+from simkv.model import ModelShape
+
+#: Facts of a model's shape that its times depend on; a calibration names those that it was made with.
+SHAPE_FACTS = (
+    *("layers", "hidden", "heads", "kv_heads", "head_dim", "intermediate", "vocab"),
+    *("experts", "experts_per_token", "expert_intermediate"),
+)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that was imported.
+
+    Attributes
+    ----------
+    file : its name.
+    sha256 : of its content, uncompressed.
+    """
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where imported times come from."""
+
+    project: str
+    version: str
+    licence: str
+    files: tuple[SourceFile, ...]
+    imported_by: str
+
+
+@dataclass(frozen=True, eq=False)  # one object a file, so identity will do; `cached_property` fills it later
+class MeasuredProfile:
+    """Measured times of one model on one device, and what they give.
+
+    Attributes
+    ----------
+    where : the file or folder that was read, as messages name it.
+    model_name : as the source names it, a Hugging Face repository as a rule.
+    shape_facts : of `SHAPE_FACTS`, the numbers of the model that was measured; empty = not known.
+    device : the GPU.
+    tp : GPUs of the tensor-parallel group whose rank was measured.
+    software : name -> version.
+    clock : how times were taken.
+    provenance : of the source.
+    skewed : the source says to price unequal contexts by its measurements.
+    notes : what a reader of results should know, by what it is about.
+    ops : the times.
+    """
+
+    where: str
+    model_name: str
+    shape_facts: Mapping[str, int]
+    device: str
+    tp: int
+    software: Mapping[str, str]
+    clock: Mapping[str, str]
+    provenance: Provenance
+    skewed: bool
+    notes: Mapping[str, str]
+    ops: tuple[OpTable, ...] = field(repr=False)
+
+    @property
+    def of_passes(self) -> bool:
+        """Whether it holds times of whole passes instead of times of operations."""
+        return any(op.name in PASSES for op in self.ops)
+
+    @cached_property
+    def _layer_tables(self) -> LayerTables:
+        return layer_tables(self.ops, self.skewed)
+
+    @cached_property
+    def _pass_tables(self) -> tuple[Line, DecodeTable]:
+        return pass_tables(self.ops)
+
+    def check(self) -> None:
+        """Refuse tables that no step can be priced with.
+
+        Raises
+        ------
+        InputError : an operation without times.
+        """
+        try:
+            absent = [] if self.of_passes and self._pass_tables else self._layer_tables.missing()
+        except InputError as error:
+            raise InputError(str(error), self.where) from None
+        if absent:
+            raise InputError(f"no times of {', '.join(absent)}", self.where)
+
+    def step_time(
+        self,
+        shape: ModelShape,
+        link_bandwidth_bytes_per_s: float | None = None,
+        link_latency_s: float | None = None,
+        strict: bool = False,
+    ) -> StepTime:
+        """Return the price list of this device for a model, which must be the one that was measured.
+
+        Parameters
+        ----------
+        shape : the model.
+        link_bandwidth_bytes_per_s : [bytes/s] of the link between the GPUs of a group; wanted when tp > 1.
+        link_latency_s : [s] of one hop over it; wanted when tp > 1.
+        strict : refuse what lies outside the measured range.
+
+        Raises
+        ------
+        InputError : another model, an operation without times, or a link wanted and not stated.
+        """
+        self._check_model(shape)
+        self.check()
+        if self.of_passes:
+            return TwoTableStepTime(*self._pass_tables, strict)
+        all_reduce = self._all_reduce(link_bandwidth_bytes_per_s, link_latency_s)
+        try:
+            return MeasuredStepTime(self._layer_tables, shape, all_reduce, strict)
+        except InputError as error:
+            raise InputError(str(error), self.where) from None
+
+    def _check_model(self, shape: ModelShape) -> None:
+        if not self.shape_facts:
+            name = self.model_name.rpartition("/")[2]
+            if name.lower() != shape.name.lower():
+                raise InputError(f"its times are those of {self.model_name}, not of {shape.name}", self.where)
+            return
+        for fact, value in self.shape_facts.items():
+            if getattr(shape, fact) != value:
+                found = f"{fact} {value} against {getattr(shape, fact)} of {shape.name}"
+                raise InputError(f"its times are those of {self.model_name}: {found}", self.where)
+
+    def _all_reduce(self, bandwidth_bytes_per_s: float | None, latency_s: float | None) -> AllReduce | None:
+        if self.tp == 1:
+            return None
+        if bandwidth_bytes_per_s is None or latency_s is None:
+            absent = "link_bandwidth" if bandwidth_bytes_per_s is None else "link_latency"
+            example = "32 GB/s" if bandwidth_bytes_per_s is None else "10 us"
+            found = f"times of one of {self.tp} GPUs, without what they tell each other"
+            raise InputError(f"{found}: want {absent}, such as {example!r}", self.where)
+        return AllReduce(self.tp, bandwidth_bytes_per_s, latency_s)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a person wants to know of it, the times aside."""
+        return {
+            "profile": self.where,
+            "model": self.model_name,
+            "device": self.device,
+            "tp": self.tp,
+            "software": dict(self.software),
+            "clock": dict(self.clock),
+            "source": f"{self.provenance.project} {self.provenance.version}, {self.provenance.licence}",
+            "prices": "passes" if self.of_passes else "operations",
+            "unequal_contexts": "priced" if self.skewed else "by their mean",
+            "rows": sum(len(op.rows) for op in self.ops),
+            "notes": dict(self.notes),
+        }
