@@ -177,7 +177,7 @@ class Gpu:
                 self._cut(leap)
                 return
             begun, _ = leap.first_boundary(self._env._now)
-            most = begun - 1 + self._who.steps_alike(self.steps + begun)
+            most = begun - 1 + self._who.steps_alike(self.steps + begun, self._is_async)
             if most < leap.most_steps:
                 leap.most_steps = most
                 if not self._step_by_step:
@@ -352,7 +352,7 @@ class Gpu:
     # -- leaping over the steps of an unchanged batch ----------------------------------------------
 
     def _begin_leap(self, batch: Batch, step: int) -> None:
-        leap = self._leap = Leap(self._step_time, self._env._now, batch, self._who.steps_alike(step))
+        leap = self._leap = Leap(self._step_time, self._env._now, batch, self._who.steps_alike(step, self._is_async))
         if self._step_by_step:
             self._arm(leap, 1, leap.duration_s(1))
         else:

@@ -176,17 +176,19 @@ class Scheduler:
         partial = () if self._partial is None else (self._partial,)
         return [*self._leaving, *self._decoding, *partial, *batch.ends]
 
-    def steps_alike(self, step: int) -> int:
+    def steps_alike(self, step: int, is_ahead: bool) -> int:
         """Return how many steps from `step` on are of this batch: until one ends, or a block would be missing.
 
-        Called when the last step that must be formed before `step` begins has been formed.
+        Called when the last step that must be formed before `step` begins has been formed; where steps are decided
+        ahead, who ends leaves its token of the budget to others when its last step begins.
         """
         ends = self._ends
         while ends and ends[0][2].last_step != ends[0][0]:  # preempted since
             heappop(ends)
         if not ends:  # all that is decided ends with the step that runs
             return 1
-        most = ends[0][0] - step + 1
+        leaves_budget = is_ahead and self.decodes == self._budget
+        most = ends[0][0] - step + (0 if leaves_budget else 1)
         room = self._room
         if room is None:
             return most

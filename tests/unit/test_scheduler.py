@@ -433,6 +433,16 @@ def test_the_next_step_is_decided_when_a_step_begins(async_scheduling: bool, fir
     assert stage.times("finished")["a"] == 9.0
 
 
+def test_who_ends_leaves_its_token_of_the_budget_when_its_last_step_begins() -> None:
+    """a ends with step 3; step 4 is decided when step 3 begins, and has room for b."""
+    stage = Stage(100, async_scheduling=True, token_budget=1)
+    stage.submit(0, "a", 1, 3)
+    stage.submit(0, "b", 1, 0)
+    stage.run()
+    assert stage.times("scheduled") == {"a": 0.0, "b": 2.0}
+    assert stage.times("finished") == {"a": 3.0, "b": 4.0}
+
+
 # -- D3 -----------------------------------------------------------------------------------------------------------
 
 
