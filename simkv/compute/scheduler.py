@@ -307,6 +307,7 @@ class Scheduler:
                 batch.decodes -= 1
                 batch.emitting -= 1
                 batch.context_tokens -= victim.offset + step
+                batch.longest_tokens = self._longest_at(step)
                 budget += 1
         self._compute(batch, sequence, tokens, step)
         return tokens

@@ -397,6 +397,18 @@ def test_of_equals_the_one_admitted_last_is_preempted() -> None:
     assert [sequence.preemptions for sequence in sequences] == [0, 0, 1]
 
 
+def test_a_step_is_priced_without_who_was_preempted_in_it() -> None:
+    """In step 3 the rest of p's prompt takes the memory of d, the longest: the step reads e's two tokens alone."""
+    stage = Stage(10, 2, policy="priority", token_budget=8, wants_longest=True)
+    stage.submit(0, "e", 1, 9)
+    d = stage.submit(0, "d", 6, 9, priority=1)
+    stage.submit(0.5, "p", 10, 1)
+    stage.run()
+    assert d.preemptions >= 1
+    assert stage.price.steps[1:3] == [([(6, 0)], 2, 1 + 6, 2), ([(4, 6)], 1, 2, 2)]
+    assert stage.price.longest[1:3] == [6, 2]
+
+
 # -- D1: who emits, and the host ----------------------------------------------------------------------------------
 
 
