@@ -126,8 +126,8 @@ class Scheduler:
 
     # -- one step ----------------------------------------------------------------------------------
 
-    def form(self, step: int) -> Batch | None:
-        """Return the batch of a step; None when nobody can run."""
+    def form(self, step: int, under_way: Batch | None = None) -> Batch | None:
+        """Return the batch of a step; None when nobody can run, or not before the step `under_way` has ended."""
         if self._ends and self._ends[0][0] < step:
             self._leave_before(step)
         preempted = self._grown < step and self._paged > 0 and not self._grow_to(step)
@@ -141,7 +141,9 @@ class Scheduler:
             sequence.start()
         if batch.decodes or batch.chunks:
             return batch
-        return self.form(step) if batch.preempted else None  # whose memory was lost may have room alone
+        if batch.preempted and under_way is None:  # whose memory was lost may have room alone, in a step of its own
+            return self.form(step)
+        return None
 
     def continued(self, step: int) -> Batch | None:
         """Return a step of those that decode and nobody else; None when nobody does."""

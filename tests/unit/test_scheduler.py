@@ -140,6 +140,22 @@ def test_nobody_is_admitted_in_a_step_in_which_somebody_was_preempted() -> None:
     assert stage.times("scheduled")["c"] == 3.0
 
 
+def test_nor_in_a_step_that_nobody_is_left_in() -> None:
+    """Step 3 is decided when step 2 begins: b gives up its blocks, and d, who could have them, waits for step 2's end.
+
+    a's last token is in step 2, so that nobody is left in step 3.
+    """
+    stage = Stage(4, 2, policy="priority", async_scheduling=True)
+    stage.submit(0, "a", 3, 2)
+    b = stage.submit(0, "b", 3, 4, priority=1)
+    stage.submit(0.5, "d", 4, 1)
+    stage.run()
+    assert b.preemptions == 1
+    assert stage.times("finished")["a"] == 2.0
+    assert stage.times("scheduled")["d"] == 2.0
+    assert stage.times("finished")["d"] == 3.0
+
+
 # -- D1: inputs ---------------------------------------------------------------------------------------------------
 
 
