@@ -86,6 +86,7 @@ class Scheduler:
         self._partial: GpuSequence | None = None
         self._decoding: dict[GpuSequence, None] = {}  # in the order of admission
         self._leaving: list[GpuSequence] = []  # their last token is in a step that is formed and not done
+        self._ending: Sequence[GpuSequence] = ()  # so is the end of their prompt, and they do not decode
         self._ends: list[tuple[int, int, GpuSequence]] = []  # (last step, admission, sequence)
         self._longest: list[tuple[int, int, GpuSequence]] = []  # (-offset, admission, sequence)
         self.running = 0
@@ -128,6 +129,7 @@ class Scheduler:
 
     def form(self, step: int, under_way: Batch | None = None) -> Batch | None:
         """Return the batch of a step; None when nobody can run, or not before the step `under_way` has ended."""
+        self._ending = under_way.ends if under_way is not None else ()
         if self._ends and self._ends[0][0] < step:
             self._leave_before(step)
         preempted = self._grown < step and self._paged > 0 and not self._grow_to(step)
@@ -303,14 +305,16 @@ class Scheduler:
             while not self._room.extend(sequence, tokens):
                 batch.preempted = True
                 victim = self._last()
+                decodes = self.decodes
                 self._preempt(victim, step, had_its_block=True)
                 if victim is sequence:
                     return 0
-                batch.decodes -= 1
-                batch.emitting -= 1
-                batch.context_tokens -= victim.offset + step
-                batch.longest_tokens = self._longest_at(step)
-                budget += 1
+                if self.decodes < decodes:
+                    batch.decodes -= 1
+                    batch.emitting -= 1
+                    batch.context_tokens -= victim.offset + step
+                    batch.longest_tokens = self._longest_at(step)
+                    budget += 1
         self._compute(batch, sequence, tokens, step)
         return tokens
 
@@ -379,18 +383,27 @@ class Scheduler:
 
     def _last(self) -> GpuSequence:
         """Return who loses its memory: the last by rank, and of equals the one admitted last."""
+        room = self._room
+        assert room is not None
         running = [sequence for sequence in self._decoding if sequence.content is not None]
-        partial, room = self._partial, self._room
-        if partial is not None and partial.content is not None and room is not None and room.may_lose(partial):
-            running.append(partial)
+        partial = () if self._partial is None else (self._partial,)
+        for sequence in (*partial, *self._leaving, *self._ending):
+            if sequence.content is not None and room.may_lose(sequence):
+                running.append(sequence)
         return max(running, key=lambda sequence: (sequence.rank, sequence.admission))
 
     def _preempt(self, sequence: GpuSequence, step: int, had_its_block: bool) -> None:
         """Take a sequence's memory; it goes back to the queue, to be looked up and computed again (semantics D1)."""
         assert self._room is not None
-        self.running -= 1
         self.preemptions += 1
         sequence.preemptions += 1
+        if sequence in self._leaving or sequence in self._ending:  # its last token is on its way, and needs no more
+            is_leaving = sequence in self._leaving
+            kv_tokens = sequence.offset + sequence.last_step + 1 if is_leaving else sequence.context_tokens
+            self._room.release(sequence, kv_tokens)
+            sequence.content = None
+            return
+        self.running -= 1
         if sequence is self._partial:
             self._partial = None
             kv_tokens = held_tokens = sequence.context_tokens

@@ -471,6 +471,26 @@ def test_who_ends_leaves_its_token_of_the_budget_when_its_last_step_begins() -> 
     assert stage.times("finished") == {"a": 3.0, "b": 4.0}
 
 
+def test_the_last_of_running_may_be_one_whose_last_token_is_under_way() -> None:
+    """Then its memory alone is taken: a's step 3 is decided when step 2 begins, which computes b's last token."""
+    stage = Stage(4, 2, async_scheduling=True)
+    a = stage.submit(0, "a", 3, 4)
+    b = stage.submit(0, "b", 2, 2)
+    stage.run()
+    assert (a.preemptions, b.preemptions) == (0, 1)
+    assert stage.times("finished") == {"a": 4.0, "b": 2.0}
+
+
+def test_it_may_be_one_whose_prompt_alone_was_asked_for() -> None:
+    """a's step 4 is decided when step 3 begins, which computes b's prompt and its one token."""
+    stage = Stage(4, 2, async_scheduling=True)
+    a = stage.submit(0, "a", 2, 5)
+    b = stage.submit(0.5, "b", 4, 1)
+    stage.run()
+    assert (a.preemptions, b.preemptions) == (0, 1)
+    assert stage.times("finished") == {"a": 5.0, "b": 3.0}
+
+
 # -- D3 -----------------------------------------------------------------------------------------------------------
 
 
