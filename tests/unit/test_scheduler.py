@@ -497,9 +497,7 @@ def test_it_may_be_one_whose_prompt_alone_was_asked_for() -> None:
 def test_leftover_speculation_is_charged_to_who_it_lengthens() -> None:
     """Speculation gets what a step is longer for it; the demand in it counts the same as interference."""
     env, ended = Clock(), {}
-    gpu = Gpu(
-        env, FixedStepTime(0.125, 1.0), BATCHING.create("chunked-fcfs"), token_budget=8, speculative="leftover"
-    )
+    gpu = Gpu(env, FixedStepTime(0.125, 1.0), BATCHING.create("chunked-fcfs"), token_budget=8, speculative="leftover")
     a = GpuSequence(8, 0, 3, on_finished=lambda: ended.update(a=env.now))
     s = GpuSequence(14, speculative=True, on_finished=lambda: ended.update(s=env.now))
     gpu.submit(a)
@@ -558,7 +556,7 @@ def test_of_one_kind_who_was_scheduled_first_is_first() -> None:
 
 
 def cost_of(requests: int, arrive_s: float, async_scheduling: bool) -> tuple[float, float]:
-    """Return events and decisions a request, of requests that come in so many seconds and are served eight at a time."""
+    """Return events and decisions a request, of requests that come in so many seconds; eight fit at a time."""
     stage = Stage(40, 16, async_scheduling=async_scheduling)
     formed = 0
     who = stage.gpu._who
