@@ -42,7 +42,7 @@ def vllm(
 
     FOLDER holds requests.jsonl and meta.json, and may hold timeseries.csv and node_config.json (docs/engine.md).
     """
-    from simkv.units import parse_byte_rate, parse_seconds
+    from simkv.units import BYTES_PER_SECOND, parse_seconds
     from simkv.validate import vllm as replayed
 
     found = replayed.validate(
@@ -50,7 +50,7 @@ def vllm(
         profile,
         num_gpu_blocks,
         host_s=replayed.HOST_S if host_time is None else parse_seconds(host_time),
-        link_bandwidth_bytes_per_s=None if link_bandwidth is None else parse_byte_rate(link_bandwidth),
+        link_bandwidth_bytes_per_s=None if link_bandwidth is None else BYTES_PER_SECOND.parse(link_bandwidth),
         link_latency_s=None if link_latency is None else parse_seconds(link_latency),
         strict=strict,
         step_by_step=step_by_step,
