@@ -165,7 +165,7 @@ class MeasuredStepTime:
         """Return the steps to the first boundary at or after `until_s`; see `StepTime`."""
         curve = self._curves.get(batch) or self._curve(batch)
         factor = 1.0
-        if longest_tokens:
+        if longest_tokens and self.wants_longest:
             factor = curve.factor(context_tokens, longest_tokens)
             max_steps = min(max_steps, SKEW_STEPS)
         steps, duration_s = curve.span(context_tokens, max_steps, until_s, factor)
