@@ -19,6 +19,8 @@ from simkv.workload.readers.lines import numbered_lines
 from simkv.workload.readers.mooncake import BLOCK_TOKENS, MooncakeFormat, runs_of
 
 _MS_PER_S = 1000  # Mooncake's timestamps
+_INTS = {int}
+_scan = json.JSONDecoder().scan_once
 
 
 class Asked(NamedTuple):
@@ -54,7 +56,7 @@ def in_blocks(runs: Iterable[Run], block_tokens: int, engine_block_tokens: int, 
     (Run(start=0, count=4), Run(start=28, count=5))
     """
     times, left = block_tokens // engine_block_tokens, input_tokens // engine_block_tokens
-    found: list[Run] = []
+    found: list[Run] = []  # most prompts have one run or few
     for start, count in runs:
         taken = min(count * times, left)
         if taken:
@@ -89,17 +91,18 @@ def mooncake(path: Path, engine_block_tokens: int = 16) -> Iterator[Asked]:
     with closing(numbered_lines(path)) as lines:
         for number, line in lines:
             try:
-                record = json.loads(line.decode())
-                if not _is_usual(record, line, last_ms):
+                text = line.decode()
+                record, end = _scan(text, 0)  # as json.loads, without what looks for space around it
+                if end != len(text) or not _is_usual(record, line, last_ms):
                     judge.last_timestamp = last_ms
                     judge.session(parse_object(line), number)  # it may be right all the same
                 last_ms, input_tokens = record["timestamp"], record["input_length"]
                 ids = record["hash_ids"]
-                are_whole = set(map(type, ids)) == {int} and ids[0] >= 0
+                are_whole = set(map(type, ids)) == _INTS and ids[0] >= 0
                 is_one_run = are_whole and ids == list(range(ids[0], ids[0] + len(ids)))
                 runs = (Run(ids[0], len(ids)),) if is_one_run else runs_of(ids)
                 runs = in_blocks(runs, BLOCK_TOKENS, engine_block_tokens, input_tokens)
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError, StopIteration) as error:
                 raise _judged(error, line, number, path, last_ms) from None
             yield Asked(last_ms / _MS_PER_S, input_tokens, record["output_length"] or 1, runs)
 
