@@ -273,8 +273,8 @@ class Gpu:
             batch.chunks, batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens
         )
         end = _StepEnd(self._end_step, None, 1, duration_s, self._step_time.outside)
-        env = self._env
-        heappush(env._queue, (env._now + duration_s, _STEP_END, next(env._eid), end))  # type: ignore[arg-type]
+        env: Any = self._env
+        heappush(env._queue, (env._now + duration_s, _STEP_END, next(env._eid), end))
 
     def _end_step(self, end: _StepEnd) -> None:
         self._end_demand(1, end.duration_s, end.outside)
@@ -368,10 +368,11 @@ class Gpu:
     def _arm(self, leap: Leap, steps: int, duration_s: float) -> None:
         """Wake at the end of step `steps` of the leap, unless it ends before."""
         leap.armed = steps
-        end_s, env = leap.start_s + duration_s, self._env
+        env: Any = self._env
+        end_s = leap.start_s + duration_s
         end = _StepEnd(self._reach, leap, steps, duration_s, False)
         at = (end_s if end_s > env._now else env._now, _STEP_END, next(env._eid), end)
-        heappush(env._queue, at)  # type: ignore[arg-type]
+        heappush(env._queue, at)
 
     def _cut(self, leap: Leap) -> None:
         """End the leap at the first boundary at or after now."""

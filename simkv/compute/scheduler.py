@@ -133,9 +133,10 @@ class Scheduler:
             self.take_room(step - 1)
         if self._ends and self._ends[0][0] < step:
             self._leave_before(step)
-        preempted = self._paged > 0 and self._grown < step and not self._grow_to(step)
+        preempted = self._paged > 0 and self._grown < step and not self._have_room(step)
         count = self.decodes
-        batch = Batch(count, self._offsets + count * step, self._longest_at(step), preempted)
+        longest_tokens = self._longest_at(step) if self._wants_longest else 0
+        batch = Batch(count, self._offsets + count * step, longest_tokens, preempted)
         budget = self._budget - count
         if self._partial is not None:
             budget -= self._continue(batch, self._partial, budget, step)
@@ -152,29 +153,33 @@ class Scheduler:
         count = self.decodes
         if not count:
             return None
-        return Batch(count, self._offsets + count * step, self._longest_at(step), preempted=False)
+        longest_tokens = self._longest_at(step) if self._wants_longest else 0
+        return Batch(count, self._offsets + count * step, longest_tokens)
 
-    def done(self, step: int, batch: Batch | None) -> list[GpuSequence]:
+    def done(self, step: int, batch: Batch | None) -> Sequence[GpuSequence]:
         """Let go who has ended by the end of a step; `batch` is the step's, where it computed prefills."""
         if self._owes_room:
             self.take_room(step)
         if self._ends and self._ends[0][0] <= step:
             self._leave_before(step + 1)
-        gone = self._leaving
+        gone: Sequence[GpuSequence] = self._leaving
         if gone:
             self._leaving = []
             for sequence in gone:
                 sequence.context_tokens = sequence.offset + sequence.last_step + 1
                 sequence.output_left_tokens = 0
         if batch is not None and batch.ends:
-            gone = [*gone, *batch.ends]
+            gone = (*gone, *batch.ends)
+        if gone:
+            self._release(gone)
+        return gone
+
+    def _release(self, gone: Sequence[GpuSequence]) -> None:
         self.running -= len(gone)
-        room = self._room
-        if room is not None:
+        if self._room is not None:
             for sequence in gone:
                 if sequence.content is not None:
-                    room.release(sequence, sequence.context_tokens)
-        return gone
+                    self._room.release(sequence, sequence.context_tokens)
 
     def in_batch(self, batch: Batch) -> list[GpuSequence]:
         """Return who is in the batch that was formed last."""
@@ -253,7 +258,7 @@ class Scheduler:
             self._paged -= 1
 
     def _longest_at(self, step: int) -> int:
-        if not self._wants_longest or not self.decodes:
+        if not self.decodes:
             return 0
         longest = self._longest
         while longest[0][2] not in self._decoding or longest[0][2].offset != -longest[0][0]:
@@ -353,7 +358,7 @@ class Scheduler:
 
     # -- memory that runs out ----------------------------------------------------------------------
 
-    def _grow_to(self, step: int) -> bool:
+    def _have_room(self, step: int) -> bool:
         """Take room for a token of every decode; return False when somebody had to lose its memory for it."""
         room = self._room
         assert room is not None
