@@ -124,7 +124,7 @@ def _is_usual(record: Any, line: bytes, last_ms: float) -> bool:
         and 0 < tokens < MAX_COUNT
         and 0 <= output < MAX_COUNT
         and -(-tokens // BLOCK_TOKENS) == len(ids) == len(set(ids))
-        and 0 <= min(ids)
+        and min(ids) >= 0
         and max(ids) < REGION_BLOCKS
     )
 
