@@ -55,8 +55,8 @@ class Paging:
         return not sequence.content.lost_tokens
 
     def may_lose(self, sequence: GpuSequence) -> bool:
-        """Return whether it is not computing its prompt; see `Room.may_lose`."""
-        return not sequence.prefill_left_tokens
+        """Return False: others may wait for what it computes, and who has ended is let go; see `Room.may_lose`."""
+        return False
 
     def admit(self, sequence: GpuSequence, budget_tokens: int) -> int:
         """Let a request run: it holds its prompt, or takes it again; see `Room.admit`."""

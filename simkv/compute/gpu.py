@@ -256,7 +256,7 @@ class Gpu:
 
     def _decide_ahead(self, batch: Batch, step: int) -> bool:
         """Decide the step after the one that begins; return whether it is the same batch of decodes."""
-        following = self._who.form(step)
+        following = self._who.form(step, under_way=batch)
         if following is None:
             return False
         if following.chunks or following.preempted:

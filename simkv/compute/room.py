@@ -29,7 +29,7 @@ class Room(Protocol):
         """See above."""
 
     def may_lose(self, sequence: GpuSequence) -> bool:
-        """Return whether a sequence's memory may be taken while its prompt is being computed."""
+        """Return whether a sequence's memory may be taken before it decodes, or after, when its end is under way."""
 
     def holds(self, sequence: GpuSequence) -> bool:
         """Return whether a waiting sequence has its memory already: it may pass one that waits for memory."""

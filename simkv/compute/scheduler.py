@@ -86,6 +86,7 @@ class Scheduler:
         self._partial: GpuSequence | None = None
         self._decoding: dict[GpuSequence, None] = {}  # in the order of admission
         self._leaving: list[GpuSequence] = []  # their last token is in a step that is formed and not done
+        self._ending: Sequence[GpuSequence] = ()  # so is the end of their prompt, and they do not decode
         self._ends: list[tuple[int, int, GpuSequence]] = []  # (last step, admission, sequence)
         self._longest: list[tuple[int, int, GpuSequence]] = []  # (-offset, admission, sequence)
         self.running = 0
@@ -127,8 +128,9 @@ class Scheduler:
 
     # -- one step ----------------------------------------------------------------------------------
 
-    def form(self, step: int) -> Batch | None:
-        """Return the batch of a step; None when nobody can run."""
+    def form(self, step: int, under_way: Batch | None = None) -> Batch | None:
+        """Return the batch of a step; None when nobody can run, or not before the step `under_way` has ended."""
+        self._ending = under_way.ends if under_way is not None else ()
         if self._owes_room:
             self.take_room(step - 1)
         if self._ends and self._ends[0][0] < step:
@@ -145,7 +147,9 @@ class Scheduler:
             sequence.start()
         if batch.decodes or batch.chunks:
             return batch
-        return self.form(step) if batch.preempted else None  # whose memory was lost may have room alone
+        if batch.preempted and under_way is None:  # whose memory was lost may have room alone, in a step of its own
+            return self.form(step)
+        return None
 
     def continued(self, step: int) -> Batch | None:
         """Return a step of those that decode and nobody else; None when nobody does."""
@@ -191,14 +195,16 @@ class Scheduler:
 
         Parameters
         ----------
-        is_ahead : the step after the one that runs has been formed, too.
+        is_ahead : the step after the one that runs has been formed, too; who ends then leaves its token of the budget
+            to others when its last step begins.
         """
         ends = self._ends
         while ends and ends[0][2].last_step != ends[0][0]:  # preempted since
             heappop(ends)
         if not ends:  # all that is decided ends with the step that runs
             return 1
-        most = ends[0][0] - step + 1
+        leaves_budget = is_ahead and self.decodes == self._budget
+        most = ends[0][0] - step + (0 if leaves_budget else 1)
         room = self._room
         if room is None:
             return most
@@ -258,7 +264,7 @@ class Scheduler:
             self._paged -= 1
 
     def _longest_at(self, step: int) -> int:
-        if not self.decodes:
+        if not self._wants_longest or not self.decodes:
             return 0
         longest = self._longest
         while longest[0][2] not in self._decoding or longest[0][2].offset != -longest[0][0]:
@@ -313,13 +319,16 @@ class Scheduler:
             while not self._room.extend(sequence, tokens):
                 batch.preempted = True
                 victim = self._last()
+                decodes = self.decodes
                 self._preempt(victim, step, had_its_block=True)
                 if victim is sequence:
                     return 0
-                batch.decodes -= 1
-                batch.emitting -= 1
-                batch.context_tokens -= victim.offset + step
-                budget += 1
+                if self.decodes < decodes:
+                    batch.decodes -= 1
+                    batch.emitting -= 1
+                    batch.context_tokens -= victim.offset + step
+                    batch.longest_tokens = self._longest_at(step)
+                    budget += 1
         self._compute(batch, sequence, tokens, step)
         return tokens
 
@@ -392,18 +401,27 @@ class Scheduler:
 
     def _last(self) -> GpuSequence:
         """Return who loses its memory: the last by rank, and of equals the one admitted last."""
+        room = self._room
+        assert room is not None
         running = [sequence for sequence in self._decoding if sequence.content is not None]
-        partial, room = self._partial, self._room
-        if partial is not None and partial.content is not None and room is not None and room.may_lose(partial):
-            running.append(partial)
+        partial = () if self._partial is None else (self._partial,)
+        for sequence in (*partial, *self._leaving, *self._ending):
+            if sequence.content is not None and room.may_lose(sequence):
+                running.append(sequence)
         return max(running, key=lambda sequence: (sequence.rank, sequence.admission))
 
     def _preempt(self, sequence: GpuSequence, step: int, had_its_block: bool) -> None:
         """Take a sequence's memory; it goes back to the queue, to be looked up and computed again (semantics D1)."""
         assert self._room is not None
-        self.running -= 1
         self.preemptions += 1
         sequence.preemptions += 1
+        if sequence in self._leaving or sequence in self._ending:  # its last token is on its way, and needs no more
+            is_leaving = sequence in self._leaving
+            kv_tokens = sequence.offset + sequence.last_step + 1 if is_leaving else sequence.context_tokens
+            self._room.release(sequence, kv_tokens)
+            sequence.content = None
+            return
+        self.running -= 1
         if sequence is self._partial:
             self._partial = None
             kv_tokens = held_tokens = sequence.context_tokens
