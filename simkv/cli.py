@@ -23,6 +23,7 @@ from simkv.cli_explain import explain
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
 from simkv.cli_profile import json_facts, profile
+from simkv.cli_validate import validate
 from simkv.errors import InputError, InvariantError
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
 
 
 @click.group(
-    commands=[explain, profile], context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    commands=[explain, profile, validate],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, message="simkv %(version)s")
 def cli() -> None:

@@ -1,10 +1,12 @@
 """`simkv validate`: what others measured, and what simkv says."""
 
+# ruff: noqa: PLC0415 - each command imports what it needs, so that the others start fast
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,33 +29,22 @@ def validate() -> None:
 @click.option("--strict", is_flag=True, help="Refuse to price what the profile has not measured.")
 @click.option("--step-by-step", is_flag=True, help="Take every step as an event of its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def vllm(
-    folder: Path,
-    profile: Path | None,
-    num_gpu_blocks: int | None,
-    host_time: str | None,
-    link_bandwidth: str | None,
-    link_latency: str | None,
-    strict: bool,
-    step_by_step: bool,
-    as_json: bool,
-) -> None:
+def vllm(folder: Path, profile: Path | None, as_json: bool, **options: Any) -> None:
     """Play the vLLM run recorded in FOLDER again and compare latencies, order and batch size.
 
     FOLDER holds requests.jsonl and meta.json, and may hold timeseries.csv and node_config.json (docs/engine.md).
     """
-    from simkv.units import parse_byte_rate, parse_seconds
+    from simkv.units import BYTES_PER_SECOND, parse_seconds
     from simkv.validate import vllm as replayed
 
+    host, bandwidth, latency = (options.pop(name) for name in ("host_time", "link_bandwidth", "link_latency"))
     found = replayed.validate(
         folder,
         profile,
-        num_gpu_blocks,
-        host_s=replayed.HOST_S if host_time is None else parse_seconds(host_time),
-        link_bandwidth_bytes_per_s=None if link_bandwidth is None else parse_byte_rate(link_bandwidth),
-        link_latency_s=None if link_latency is None else parse_seconds(link_latency),
-        strict=strict,
-        step_by_step=step_by_step,
+        host_s=replayed.HOST_S if host is None else parse_seconds(host),
+        link_bandwidth_bytes_per_s=None if bandwidth is None else BYTES_PER_SECOND.parse(bandwidth),
+        link_latency_s=None if latency is None else parse_seconds(latency),
+        **options,
     )
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))

@@ -60,7 +60,7 @@ class Event:
         # Not `env.schedule`, which takes a delay: now + (time - now) is not always the time, and ties would break.
         queue: Any = env._queue
         now_s = env._now
-        heappush(queue, (time_s if time_s > now_s else now_s, order, next(env._eid), self))
+        heappush(queue, (time_s if time_s > now_s else now_s, int(order), next(env._eid), self))
 
 
 def call_at(env: Environment, time_s: float, order: Order, action: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from simkv.claim import Claim
 from simkv.compute.sequence import GpuSequence
-from simkv.kv.block import Run, joined
+from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
 
 
@@ -23,6 +23,7 @@ class Paging:
 
     Parameters
     ----------
+    unpin : lets go of the blocks of a prompt's parts.
     lost : called with a request that lost its memory.
     hold_again : takes memory for it again, and returns [tokens] of its prompt that are there; None = no room, or
         somebody else is bringing a part of it.
@@ -33,12 +34,14 @@ class Paging:
         buffer: KvBuffer,
         block_tokens: int,
         *,
+        unpin: Callable[[Claim], None],
         lost: Callable[[Claim], None],
         hold_again: Callable[[Claim], int | None],
     ) -> None:
         self.block_tokens = block_tokens
         self.lets_pass = True
         self._buffer = buffer
+        self._unpin = unpin
         self._lost = lost
         self._hold_again = hold_again
 
@@ -97,9 +100,7 @@ class Paging:
             self._buffer.release(Run(own.start + full, claim.own_blocks - full), drop=True)
         if full:
             self._buffer.release(Run(own.start, full))
-        for run in reversed(joined(sorted(claim.pinned))):
-            self._buffer.release(run)
-        claim.pinned = []
+        self._unpin(claim)
         claim.own_blocks = 0
 
     def _blocks(self, tokens: int) -> int:

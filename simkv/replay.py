@@ -51,6 +51,10 @@ class Engine:
     caches_prefixes: bool = True
 
 
+_NO_TIMES = array("d", [math.nan]) * 4096
+_NO_COUNTS = array("q", [0]) * 4096
+
+
 @dataclass(slots=True)
 class Records:
     """What happened to each request, one element each, in order of arrival; times [s] are NaN before they happen.
@@ -70,6 +74,20 @@ class Records:
     output_tokens: array[int] = field(default_factory=lambda: array("q"))
     preemptions: array[int] = field(default_factory=lambda: array("q"))
     rejected: int = 0
+
+    def make_room(self) -> None:
+        """Make room for more requests: of each column at once, which is cheaper than one by one."""
+        for times in (self.arrival_s, self.scheduled_s, self.first_token_s, self.last_token_s):
+            times.extend(_NO_TIMES)
+        for counts in (self.input_tokens, self.cached_tokens, self.output_tokens, self.preemptions):
+            counts.extend(_NO_COUNTS)
+
+    def cut(self, requests: int) -> None:
+        """Keep so many requests: those that have arrived."""
+        for column in (self.arrival_s, self.scheduled_s, self.first_token_s, self.last_token_s):
+            del column[requests:]
+        for counts in (self.input_tokens, self.cached_tokens, self.output_tokens, self.preemptions):
+            del counts[requests:]
 
 
 class _Recorded(GpuSequence):
@@ -212,35 +230,32 @@ class Replay:
         ]
         self._router = _Router(routing, self.gpus, self.pools) if routing is not None and len(self.gpus) > 1 else None
         self._requests = iter(requests)
-        self._coming: Asked | None = None
-        self._await_next()
+        self._arrived = 0
+        self._coming = self._next()
+        if self._coming is not None:
+            Event(self._arrive).at(self.env, self._coming.arrival_s, Order.ARRIVAL)
 
     def run(self, until_s: float | None = None) -> Records:
         """Play all requests, or those of the time until a moment; return what happened to them."""
         self.env.run(until=until_s)
+        self.records.cut(self._arrived)
         return self.records
 
-    def _await_next(self) -> None:
-        asked = self._coming = next(self._requests, None)
-        if asked is not None:
-            if asked.arrival_s < self.env.now:
-                raise InputError(
-                    f"requests must be in order of arrival, got {asked.arrival_s} s after {self.env.now} s"
-                )
-            Event(self._arrive).at(self.env, asked.arrival_s, Order.ARRIVAL)
+    def _next(self) -> Asked | None:
+        asked = next(self._requests, None)
+        if asked is not None and asked.arrival_s < self.env._now:
+            raise InputError(f"requests must be in order of arrival, got {asked.arrival_s} s after {self.env._now} s")
+        return asked
 
-    def _arrive(self, _: object) -> None:
-        asked, records = self._coming, self.records
+    def _arrive(self, event: Event) -> None:
+        asked, records, index = self._coming, self.records, self._arrived
         assert asked is not None
-        index = len(records.arrival_s)
-        records.arrival_s.append(asked.arrival_s)
-        records.scheduled_s.append(math.nan)
-        records.first_token_s.append(math.nan)
-        records.last_token_s.append(math.nan)
-        records.input_tokens.append(asked.input_tokens)
-        records.output_tokens.append(asked.output_tokens)
-        records.cached_tokens.append(0)
-        records.preemptions.append(0)
+        if index == len(records.arrival_s):
+            records.make_room()
+        self._arrived = index + 1
+        records.arrival_s[index] = asked.arrival_s
+        records.input_tokens[index] = asked.input_tokens
+        records.output_tokens[index] = asked.output_tokens
         content = PagedContent(asked.runs, OWN_IDS + (index << _OWN_BITS))
         if not self.pools[0].fits(asked.input_tokens + asked.output_tokens):
             records.rejected += 1
@@ -249,4 +264,7 @@ class Replay:
         else:
             which, load = self._router.choose(index, asked)
             self.gpus[which].submit(_Routed(self.env, records, index, asked, content, load))
-        self._await_next()
+        following = self._coming = self._next()
+        if following is not None:
+            event.callbacks = (self._arrive,)  # the same event again, for the next
+            event.at(self.env, following.arrival_s, Order.ARRIVAL)

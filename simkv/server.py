@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from simpy import Environment
 
@@ -21,12 +20,12 @@ from simkv.compute.gpu import Gpu
 from simkv.compute.room import Room
 from simkv.errors import InvariantError
 from simkv.first_look import FirstLook
+from simkv.holding import Answers, Holding
 from simkv.jobs import Job, Pieces, Query, Receiver
-from simkv.kv.block import Run, joined, overlap
+from simkv.kv.block import Run, overlap
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Conversation, Part, in_parts, is_own
 from simkv.kv.runmap import RunMap, RunSet
-from simkv.kv.survey import Survey, room_for
 from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
 from simkv.network.link import Traffic
@@ -59,7 +58,7 @@ class Server:
         make_buffer: Callable[[Callable[[Run, object], None]], KvBuffer],
         *,
         ledger: Ledger,
-        answers: Literal["reserved", "paged"] = "reserved",
+        answers: Answers = "reserved",
         acquisition: Acquisition,
         upstream: Callable[[Receiver], Upstream] | None,
         block_tokens: int,
@@ -69,10 +68,15 @@ class Server:
         self.env = env
         self.name = name
         self.buffer = make_buffer(self._was_evicted)
-        self._is_paged = answers == "paged"
+        self._holding = Holding(self.buffer, block_tokens, answers, self._make_way)
         self._lost = 0  # requests that lost their memory and wait for it: they come before those that never had any
-        paging = Paging(self.buffer, block_tokens, lost=self._has_lost, hold_again=self._hold_again)
-        self.gpu = make_gpu(paging if self._is_paged else None)
+        paging = Paging(
+            *(self.buffer, block_tokens),
+            unpin=self._holding.unpin,
+            lost=self._has_lost,
+            hold_again=self._hold_again,
+        )
+        self.gpu = make_gpu(paging if answers == "paged" else None)
         self.load = Load(name, self.cached_tokens)
         self._ledger = ledger
         self._upstream = upstream(self) if upstream is not None else None
@@ -81,7 +85,6 @@ class Server:
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
         self._making: RunMap[Claim] = RunMap()  # blocks that requests compute, until their prompt is complete
-        self._held = 0  # requests that were given memory so far
         self._look = FirstLook(self.buffer, ledger)
         self.fates = self._look.fates
         self._kv = KvAhead(self.buffer, ledger, gave_up=lambda job: self._refuse(job, Traffic.DEMAND))
@@ -116,7 +119,7 @@ class Server:
         claim.was_late(*self._texts.take_over(claim.prompt))
         if self._queue or self._lost:
             self._queue.append(claim)
-        elif self._hold(claim, looks):
+        elif self._holding.take(claim, looks):
             self._acquire(claim)
         else:
             self._queue.append(claim)
@@ -131,22 +134,14 @@ class Server:
     def prefilled(self, claim: Claim) -> None:
         """The prompt is computed, for the first time or again: its blocks are usable by others from now on."""
         for _, run in claim.recomputed:
-            look = self.buffer.survey(run)
-            for piece in look.resident:  # another request computed the same meanwhile
-                self.buffer.pin(piece)
-                claim.pinned.append(piece)
-            for piece in look.arriving:
-                self.buffer.arrive(piece, pin=True)
-                claim.pinned.append(piece)
+            for piece in self._holding.use(claim, run):
                 self._wake(piece)
             for piece, maker in self._making.overlapping(run):
                 if maker is claim:
                     self._making.remove(piece)
         claim.is_computed = True
         if claim.lost_tokens:  # in the step that computed it: what others wait for is here, and nobody uses it
-            for run in claim.pinned:
-                self.buffer.release(run)
-            claim.pinned = []
+            self._holding.unpin(claim)
             self._forget_computed(claim)
         if claim.recomputed or claim.lost_tokens:
             self._texts.compute()
@@ -155,13 +150,7 @@ class Server:
     def release(self, claim: Claim) -> None:
         """The answer is complete: keep what may serve again, drop the rest, let others have the room."""
         self.gpu.catch_up()
-        own, kept = claim.prompt.own, claim.prompt.kept_blocks
-        if kept < claim.own_blocks:
-            self.buffer.release(Run(own.start + kept, claim.own_blocks - kept), drop=True)
-        if kept:
-            self.buffer.release(Run(own.start, kept))
-        for run in reversed(joined(sorted(claim.pinned))):
-            self.buffer.release(run)
+        self._holding.let_go(claim)
         if self._upstream is not None:
             self._upstream.write_through([run for _, run in claim.recomputed], self.buffer.block_bytes)
             self._upstream.has_answered(claim.conversation, claim.prompt.stopped_by)
@@ -272,7 +261,7 @@ class Server:
         """Give memory to the requests that wait for it, in order; first to those that had some before."""
         while self._queue and not self._lost:
             claim = self._queue[0]
-            if not self._hold(claim, [self.buffer.survey(span) for span in claim.prompt.spans]):
+            if not self._holding.take(claim, self._holding.looks(claim)):
                 if self.buffer.pinned_blocks:
                     return
                 claim.rejected = True
@@ -281,32 +270,6 @@ class Server:
                 claim.on_ready()
             else:
                 self._acquire(claim)
-
-    def _hold(self, claim: Claim, looks: list[Survey]) -> bool:
-        """Pin what is resident and reserve what is not, all or nothing; `looks` are the parts' spans as they are."""
-        prompt, buffer = claim.prompt, self.buffer
-        if self._is_paged and sum(span.count for span in prompt.spans) + prompt.own.count > buffer.capacity_blocks:
-            return False  # it would come to have no room for its answer
-        claim.own_blocks = self._blocks(claim.own_tokens) if self._is_paged else prompt.own.count
-        own = self._survey_own(claim)
-        short = room_for([*looks, own]) - buffer.capacity_blocks + buffer.pinned_blocks
-        if short > 0:
-            self._make_way(short, [run for look in looks for run in look.arriving])
-            looks, own = [buffer.survey(span) for span in prompt.spans], self._survey_own(claim)
-            if room_for([*looks, own]) > buffer.capacity_blocks - buffer.pinned_blocks:
-                return False
-        if known := max(prompt.own_known_tokens, claim.lost_tokens) // self._block_tokens:
-            claim.own_cached_blocks = buffer.leading(Run(prompt.own.start, min(known, claim.own_blocks)))
-        self._take(claim, looks, own)
-        return True
-
-    def _survey_own(self, claim: Claim) -> Survey:
-        own = Run(claim.prompt.own.start, claim.own_blocks)
-        is_known = claim.prompt.own_known_tokens or claim.lost_tokens
-        return self.buffer.survey(own) if is_known else Survey([own], [], [], 0, False)
-
-    def _blocks(self, tokens: int) -> int:
-        return -(-tokens // self._block_tokens)
 
     def _has_lost(self, claim: Claim) -> None:
         """A request that runs has lost its memory (`paging.py`)."""
@@ -321,8 +284,8 @@ class Server:
 
     def _hold_again(self, claim: Claim) -> int | None:
         """Take memory for a request that lost it; what is gone of its prompt it computes itself."""
-        looks = [self.buffer.survey(span) for span in claim.prompt.spans]
-        if claim.recomputed or any(look.arriving for look in looks) or not self._hold(claim, looks):
+        looks = self._holding.looks(claim)
+        if claim.recomputed or any(look.arriving for look in looks) or not self._holding.take(claim, looks):
             return None
         self._lost -= 1
         self._will_make(claim, claim.recomputed)
@@ -341,23 +304,6 @@ class Server:
             if blocks > 0:
                 give_up()
                 blocks -= freed
-
-    def _take(self, claim: Claim, looks: list[Survey], own: Survey) -> None:
-        prompt, buffer = claim.prompt, self.buffer
-        self._held += 1
-        claim.order = self._held
-        for piece in own.resident:
-            buffer.pin(piece)
-        for look in looks:
-            for piece in joined(look.resident):
-                buffer.pin(piece)
-                claim.pinned.append(piece)
-            claim.awaited += look.arriving
-            claim.recomputed += in_parts(prompt.parts, look.absent)
-        for gap in own.absent:
-            buffer.reserve(gap, pin=True)
-        for _, gap in claim.recomputed:
-            buffer.reserve(gap)
 
     def _acquire(self, claim: Claim) -> None:
         """Decide how what is missing gets here, tell the source, and wait if there is something to wait for."""

@@ -153,7 +153,7 @@ class Tracer:
         hook(world.ledger, "cut", self._was_cut)
         for server in world.servers:
             hook(server, "claim", partial(self._claimed, server))
-            hook(server, "_take", self._took)
+            hook(server._holding, "_pin", self._took)
             hook(server, "delivered", self._delivered)
             hook(server, "prefilled", partial(self._because, "another request's prefill"))
             hook(server, "unavailable", partial(self._because, "news that the source has it not"))

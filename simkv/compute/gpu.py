@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heappush
 from typing import Any, Literal
 
 from simpy import Environment
@@ -29,6 +30,7 @@ from simkv.policies.batching.question import Batching
 __all__ = ["Gpu", "GpuSequence"]
 
 Speculative = Literal["idle_only", "leftover"]
+_STEP_END = int(Order.STEP_END)  # a plain number: the queue compares it a hundred thousand times a second
 
 
 class _StepEnd(Event):
@@ -271,7 +273,8 @@ class Gpu:
             batch.chunks, batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens
         )
         end = _StepEnd(self._end_step, None, 1, duration_s, self._step_time.outside)
-        end.at(self._env, self._env._now + duration_s, Order.STEP_END)
+        env: Any = self._env
+        heappush(env._queue, (env._now + duration_s, _STEP_END, next(env._eid), end))
 
     def _end_step(self, end: _StepEnd) -> None:
         self._end_demand(1, end.duration_s, end.outside)
@@ -291,7 +294,11 @@ class Gpu:
                 sequence.emit()
         for sequence in gone:
             sequence.finish()
-        self._decide_after_step()
+        queue = self._env._queue
+        if queue and queue[0][0] <= self._env._now:
+            self._decide_now()
+        else:
+            self._decide()
 
     # -- speculative steps -------------------------------------------------------------------------
 
@@ -361,7 +368,11 @@ class Gpu:
     def _arm(self, leap: Leap, steps: int, duration_s: float) -> None:
         """Wake at the end of step `steps` of the leap, unless it ends before."""
         leap.armed = steps
-        _StepEnd(self._reach, leap, steps, duration_s, False).at(self._env, leap.start_s + duration_s, Order.STEP_END)
+        env: Any = self._env
+        end_s = leap.start_s + duration_s
+        end = _StepEnd(self._reach, leap, steps, duration_s, False)
+        at = (end_s if end_s > env._now else env._now, _STEP_END, next(env._eid), end)
+        heappush(env._queue, at)
 
     def _cut(self, leap: Leap) -> None:
         """End the leap at the first boundary at or after now."""
@@ -380,7 +391,10 @@ class Gpu:
         if leap is None or leap is not self._leap:  # it was cut before this boundary
             return
         if leap.cut or steps == leap.most_steps:
-            self._who.have_formed(self.steps + steps, self._is_async)
+            if self._is_async:
+                self._who.have_formed(self.steps + steps, is_ahead=True)
+            else:
+                self._who.take_room(self.steps + steps)
             self._end_demand(steps, end.duration_s, leap.outside)
         else:
             self._arm(leap, steps + 1, leap.duration_s(steps + 1))

@@ -96,6 +96,7 @@ class Scheduler:
         self._growing = [0] * self._block_tokens  # decodes that need a block in steps of each class
         self._paged = 0  # decodes that fill blocks of the room
         self._grown = 0  # the last step for which the decodes have room
+        self._owes_room = False  # but for the step after it, whose room is known to be there
         self.preemptions = 0
 
     # -- who waits ---------------------------------------------------------------------------------
@@ -130,11 +131,14 @@ class Scheduler:
     def form(self, step: int, under_way: Batch | None = None) -> Batch | None:
         """Return the batch of a step; None when nobody can run, or not before the step `under_way` has ended."""
         self._ending = under_way.ends if under_way is not None else ()
+        if self._owes_room:
+            self.take_room(step - 1)
         if self._ends and self._ends[0][0] < step:
             self._leave_before(step)
-        preempted = self._grown < step and self._paged > 0 and not self._grow_to(step)
+        preempted = self._paged > 0 and self._grown < step and not self._have_room(step)
         count = self.decodes
-        batch = Batch(count, self._offsets + count * step, self._longest_at(step), preempted)
+        longest_tokens = self._longest_at(step) if self._wants_longest else 0
+        batch = Batch(count, self._offsets + count * step, longest_tokens, preempted)
         budget = self._budget - count
         if self._partial is not None:
             budget -= self._continue(batch, self._partial, budget, step)
@@ -153,27 +157,33 @@ class Scheduler:
         count = self.decodes
         if not count:
             return None
-        return Batch(count, self._offsets + count * step, self._longest_at(step), preempted=False)
+        longest_tokens = self._longest_at(step) if self._wants_longest else 0
+        return Batch(count, self._offsets + count * step, longest_tokens)
 
-    def done(self, step: int, batch: Batch | None) -> list[GpuSequence]:
+    def done(self, step: int, batch: Batch | None) -> Sequence[GpuSequence]:
         """Let go who has ended by the end of a step; `batch` is the step's, where it computed prefills."""
+        if self._owes_room:
+            self.take_room(step)
         if self._ends and self._ends[0][0] <= step:
             self._leave_before(step + 1)
-        gone = self._leaving
+        gone: Sequence[GpuSequence] = self._leaving
         if gone:
             self._leaving = []
             for sequence in gone:
                 sequence.context_tokens = sequence.offset + sequence.last_step + 1
                 sequence.output_left_tokens = 0
         if batch is not None and batch.ends:
-            gone = [*gone, *batch.ends]
+            gone = (*gone, *batch.ends)
+        if gone:
+            self._release(gone)
+        return gone
+
+    def _release(self, gone: Sequence[GpuSequence]) -> None:
         self.running -= len(gone)
-        room = self._room
-        if room is not None:
+        if self._room is not None:
             for sequence in gone:
                 if sequence.content is not None:
-                    room.release(sequence, sequence.context_tokens)
-        return gone
+                    self._room.release(sequence, sequence.context_tokens)
 
     def in_batch(self, batch: Batch) -> list[GpuSequence]:
         """Return who is in the batch that was formed last."""
@@ -183,8 +193,10 @@ class Scheduler:
     def steps_alike(self, step: int, is_ahead: bool) -> int:
         """Return how many steps from `step` on are of this batch: until one ends, or a block would be missing.
 
-        Called when the last step that must be formed before `step` begins has been formed; where steps are decided
-        ahead, who ends leaves its token of the budget to others when its last step begins.
+        Parameters
+        ----------
+        is_ahead : the step after the one that runs has been formed, too; who ends then leaves its token of the budget
+            to others when its last step begins.
         """
         ends = self._ends
         while ends and ends[0][2].last_step != ends[0][0]:  # preempted since
@@ -199,13 +211,14 @@ class Scheduler:
         free, whole, size = room.free_blocks, self._paged, self._block_tokens
         if whole * (most // size + 1) <= free:  # the usual case; also where nobody fills blocks
             return most
+        ahead = self._grown - step - is_ahead  # 0, or -1 where the first step has not taken its room yet
         turns = free // whole  # in as many steps as a block has tokens, every decode fills one
         free -= turns * whole
         more = turns * size
-        while more < most and free >= 0:
+        while more <= most and free >= 0:
             more += 1
             free -= self._growing[(self._grown + more) % size]
-        return min(most, more if free < 0 else more + 1)
+        return max(1, min(most, more + ahead))
 
     def have_formed(self, through: int, is_ahead: bool) -> None:
         """Steps of decodes alone were formed up to this one; where decided ahead, also the one after it."""
@@ -229,6 +242,7 @@ class Scheduler:
         if blocks:
             room.grow(blocks)
         self._grown = through
+        self._owes_room = False
 
     # -- parts of a step ---------------------------------------------------------------------------
 
@@ -353,16 +367,20 @@ class Scheduler:
 
     # -- memory that runs out ----------------------------------------------------------------------
 
-    def _grow_to(self, step: int) -> bool:
+    def _have_room(self, step: int) -> bool:
         """Take room for a token of every decode; return False when somebody had to lose its memory for it."""
         room = self._room
         assert room is not None
-        self._grown = step
         need = self._growing[step % self._block_tokens]
         if need <= room.free_blocks:
+            if not self._waiting and self._partial is None and self._grown == step - 1:
+                self._owes_room = True  # nobody else wants any: it is taken with that of the steps that follow
+                return True
             if need:
                 room.grow(need)
+            self._grown = step
             return True
+        self._grown = step
         self._grow_one_by_one(room, step)
         return False
 

@@ -58,13 +58,8 @@ class PagedContent:
     shadowed = False  # somebody else's copy of what follows is in the tree
 
     def __init__(self, runs: tuple[Run, ...], own_start: int, answer_is_asked: bool = False) -> None:
-        self.runs = runs
-        self.own_start = own_start
+        self.runs = (*runs, Run(own_start, _ENDLESS_BLOCKS))
         self.answer_is_asked = answer_is_asked
-
-    def run(self, place: int) -> tuple[int, int]:
-        """Return a run by its place; the sequence's own blocks follow the last."""
-        return self.runs[place] if place < len(self.runs) else (self.own_start, _ENDLESS_BLOCKS)
 
     def let_go(self) -> None:
         """Forget what it held: it may be looked up again."""
@@ -228,8 +223,7 @@ class BlockPool:
         """Return the cached front of a content: nodes, and how many blocks of each; at most so many in all."""
         nodes = self._nodes
         path: list[tuple[Node, int]] = []
-        for place in range(len(content.runs) + 1):
-            start, count = content.run(place)
+        for start, count in content.runs:
             at = 0
             while at < count and most:
                 node = nodes.get(start + at)
@@ -273,7 +267,7 @@ class BlockPool:
         """Put the content of a sequence's full blocks into the tree."""
         left = full_blocks - content.named
         while left > 0 and not content.shadowed:
-            start, count = content.run(content.place)
+            start, count = content.runs[content.place]
             first, taken = start + content.used, min(left, count - content.used)
             leaf = content.leaf
             if leaf is not None and leaf.is_open and leaf.start + leaf.count == first:
@@ -291,7 +285,7 @@ class BlockPool:
     def _move_on(content: PagedContent, blocks: int) -> None:
         """Advance the place of the next block to be named."""
         content.used += blocks
-        while content.used >= (count := content.run(content.place)[1]):
+        while content.used >= (count := content.runs[content.place][1]):
             content.used -= count
             content.place += 1
 

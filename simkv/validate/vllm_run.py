@@ -117,72 +117,67 @@ def read(path: Path, blocks: int | None = None) -> VllmRun:
     """
     path = Path(path)
     meta = _json(path / "meta.json")
-    where = str(path / "meta.json")
-    arguments = _mapping(meta, "engine_kwargs", where)
-    _check_supported(arguments, where)
-    shape = model.get(_text(meta, "model", where))
     node = _json(path / "node_config.json") if (path / "node_config.json").exists() else {}
-    instance = _instance(node)
-    gpus = _count(arguments, "tensor_parallel_size", where, 1)
+    try:
+        told = _told(path, meta, node, blocks)
+    except (ValueError, InputError) as error:
+        raise InputError(str(error), str(path / "meta.json")) from None
+    size = told.engine.block_tokens
+    rows = sorted(_requests(path / "requests.jsonl", size), key=lambda row: row[1].queued_s)
+    told.asked.extend(asked for asked, _ in rows)
+    told.measured.extend(measured for _, measured in rows)
+    told.running.extend(_running(path / "timeseries.csv"))
+    return told
+
+
+def _told(path: Path, meta: Mapping[str, Any], node: Mapping[str, Any], blocks: int | None) -> VllmRun:
+    """Return what is true of a run before its first request."""
+    arguments = _mapping(meta, "engine_kwargs")
+    _check_supported(arguments)
+    shape, instance = model.get(_text(meta, "model")), _instance(node)
+    gpus = _count(arguments, "tensor_parallel_size", 1)
     cache = meta.get("kv_cache") or {}
-    size = _count(cache, "block_size", where, 16)
-    found, told = _blocks(blocks, cache, instance, shape, gpus, size, where)
+    found, told = (blocks, "given") if blocks is not None else _blocks(meta, instance, shape, gpus)
+    if found <= _NULL_BLOCKS:
+        raise ValueError(f"want more than {_NULL_BLOCKS} KV block, got {found} ({told})")
     engine = Engine(
         blocks=found - _NULL_BLOCKS,
-        block_tokens=size,
-        token_budget=_count(arguments, "max_num_batched_tokens", where, 2048),
-        max_sequences=_count(arguments, "max_num_seqs", where, 256),
+        block_tokens=_count(cache, "block_size", 16),
+        token_budget=_count(arguments, "max_num_batched_tokens", 2048),
+        max_sequences=_count(arguments, "max_num_seqs", 256),
         async_scheduling=arguments.get("async_scheduling", True) is not False,
         caches_prefixes=cache.get("enable_prefix_caching", True) is not False,
     )
-    rows = sorted(_requests(path / "requests.jsonl", size), key=lambda row: row[1].queued_s)
-    return VllmRun(
-        path=path,
-        shape=shape,
-        gpus=gpus,
-        device=str((meta.get("hardware") or {}).get("device_name") or instance.get("hardware") or ""),
-        engine=engine,
-        scheduling_policy=arguments.get("scheduling_policy") or "fcfs",
-        blocks_told=told,
-        link=_link(node),
-        asked=[asked for asked, _ in rows],
-        measured=[measured for _, measured in rows],
-        running=_running(path / "timeseries.csv"),
-    )
+    device = (meta.get("hardware") or {}).get("device_name") or instance.get("hardware") or ""
+    policy = arguments.get("scheduling_policy") or "fcfs"
+    return VllmRun(path, shape, gpus, str(device), engine, policy, told, _link(node), [], [], [])
 
 
-def _check_supported(arguments: Mapping[str, Any], where: str) -> None:
+def _check_supported(arguments: Mapping[str, Any]) -> None:
     for name, known in _SUPPORTED.items():
         if arguments.get(name) not in known:
             wanted = " or ".join(repr(value) for value in known if value is not None) or "none"
-            raise InputError(f"engine_kwargs.{name}: {arguments[name]!r} has no model in simkv; want {wanted}", where)
+            raise ValueError(f"engine_kwargs.{name}: {arguments[name]!r} has no model in simkv; want {wanted}")
 
 
-def _blocks(
-    blocks: int | None, cache: Any, instance: Any, shape: ModelShape, gpus: int, size: int, where: str
-) -> tuple[int, str]:
+def _blocks(meta: Mapping[str, Any], instance: Mapping[str, Any], shape: ModelShape, gpus: int) -> tuple[int, str]:
     """Return how many blocks the pool has as vLLM counts, and in words how that is known."""
-    if blocks is not None:
-        found, told = blocks, "given"
-    elif cache.get("num_gpu_blocks"):
-        found, told = _count(cache, "num_gpu_blocks", where, 1), "recorded by the run"
-    else:
-        memory = instance.get("npu_mem") or {}
-        if not memory.get("mem_size") or not memory.get("mem_util"):
-            raise InputError(
-                "neither the number of KV blocks (kv_cache.num_gpu_blocks) nor memory and mem_util (node_config.json)"
-                " are recorded; want --num-gpu-blocks",
-                where,
-            )
-        left_bytes = gpus * memory["mem_size"] * _GIB_BYTES * memory["mem_util"] - shape.weight_bytes()
-        found = int(left_bytes // (size * shape.kv_bytes_per_token))
-        told = (
-            f"floor(({gpus} x {memory['mem_size']} GiB x {memory['mem_util']} - {shape.weight_bytes():,} bytes of"
-            f" weights) / {size * shape.kv_bytes_per_token:,} bytes a block)"
+    cache = meta.get("kv_cache") or {}
+    if cache.get("num_gpu_blocks"):
+        return _count(cache, "num_gpu_blocks", 1), "recorded by the run"
+    memory = instance.get("npu_mem") or {}
+    if not memory.get("mem_size") or not memory.get("mem_util"):
+        raise ValueError(
+            "neither the number of KV blocks (kv_cache.num_gpu_blocks) nor memory and mem_util (node_config.json) are"
+            " recorded; want --num-gpu-blocks"
         )
-    if found <= _NULL_BLOCKS:
-        raise InputError(f"want more than {_NULL_BLOCKS} KV block, got {found} ({told})", where)
-    return found, told
+    block_bytes = _count(cache, "block_size", 16) * shape.kv_bytes_per_token
+    left_bytes = gpus * memory["mem_size"] * _GIB_BYTES * memory["mem_util"] - shape.weight_bytes()
+    told = (
+        f"floor(({gpus} x {memory['mem_size']} GiB x {memory['mem_util']} - {shape.weight_bytes():,} bytes of weights)"
+        f" / {block_bytes:,} bytes a block)"
+    )
+    return int(left_bytes // block_bytes), told
 
 
 def _requests(path: Path, block_tokens: int) -> Iterator[tuple[Asked, Measured]]:
@@ -251,22 +246,22 @@ def _json(path: Path) -> dict[str, Any]:
         raise InputError(str(error), str(path)) from None
 
 
-def _mapping(record: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(record.get(key), dict):
-        raise InputError(f"{key}: want an object, got {json.dumps(record.get(key))}", where)
+        raise ValueError(f"{key}: want an object, got {json.dumps(record.get(key))}")
     return record[key]  # type: ignore[no-any-return]
 
 
-def _text(record: Mapping[str, Any], key: str, where: str) -> str:
+def _text(record: Mapping[str, Any], key: str) -> str:
     if not isinstance(record.get(key), str):
-        raise InputError(f"{key}: want text, got {json.dumps(record.get(key))}", where)
+        raise ValueError(f"{key}: want text, got {json.dumps(record.get(key))}")
     return str(record[key])
 
 
-def _count(record: Mapping[str, Any], key: str, where: str, default: int) -> int:
+def _count(record: Mapping[str, Any], key: str, default: int) -> int:
     value = record.get(key)
     if value is None:
         return default
     if type(value) is not int or value < 1:
-        raise InputError(f"{key}: want a whole number of at least 1, got {json.dumps(value)}", where)
+        raise ValueError(f"{key}: want a whole number of at least 1, got {json.dumps(value)}")
     return value

@@ -7,18 +7,22 @@ as it is; whatever looks unusual is judged by the reader of its format, which kn
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from simkv.errors import InputError
 from simkv.kv.block import Run
+from simkv.kv.runmap import REGION_BLOCKS
 from simkv.workload.readers.fields import MAX_COUNT, parse_object
 from simkv.workload.readers.lines import numbered_lines
-from simkv.workload.readers.mooncake import BLOCK_TOKENS, MooncakeFormat, runs_of
+from simkv.workload.readers.mooncake import BLOCK_TOKENS, MooncakeFormat
 
 _MS_PER_S = 1000  # Mooncake's timestamps
+_INTS = {int}
+_LINES_AT_ONCE = 256
 
 
 class Asked(NamedTuple):
@@ -37,30 +41,6 @@ class Asked(NamedTuple):
     output_tokens: int
     runs: tuple[Run, ...] = ()
     priority: int = 0
-
-
-def in_blocks(runs: Iterable[Run], block_tokens: int, engine_block_tokens: int, input_tokens: int) -> tuple[Run, ...]:
-    """Return runs of a trace's blocks in an engine's smaller ones; only those that the prompt fills.
-
-    Parameters
-    ----------
-    block_tokens : [tokens] a block of the trace, a multiple of the next.
-    engine_block_tokens : [tokens] a block of the engine.
-    input_tokens : [tokens] of the prompt; the last block of the trace may be partly filled.
-
-    Examples
-    --------
-    >>> in_blocks([Run(0, 1), Run(7, 2)], 64, 16, 150)
-    (Run(start=0, count=4), Run(start=28, count=5))
-    """
-    times, left = block_tokens // engine_block_tokens, input_tokens // engine_block_tokens
-    found: list[Run] = []
-    for start, count in runs:
-        taken = min(count * times, left)
-        if taken:
-            found.append(Run(start * times, taken))
-        left -= taken
-    return tuple(found)
 
 
 def mooncake(path: Path, engine_block_tokens: int = 16) -> Iterator[Asked]:
@@ -85,23 +65,50 @@ def mooncake(path: Path, engine_block_tokens: int = 16) -> Iterator[Asked]:
     """
     if BLOCK_TOKENS % engine_block_tokens:
         raise InputError(f"want a block that divides Mooncake's {BLOCK_TOKENS} tokens, got {engine_block_tokens}")
-    path, judge, last_ms = Path(path), MooncakeFormat(), 0
-    with closing(numbered_lines(path)) as lines:
-        for number, line in lines:
+    reader = _Mooncake(Path(path), engine_block_tokens)
+    with closing(numbered_lines(reader.path)) as lines:
+        while some := list(islice(lines, _LINES_AT_ONCE)):
+            yield from reader.read(some)
+
+
+class _Mooncake:
+    """Reads lines of one file, in order."""
+
+    def __init__(self, path: Path, engine_block_tokens: int) -> None:
+        self.path = path
+        self._engine_block_tokens = engine_block_tokens
+        self._last_ms: float = 0
+
+    def read(self, lines: list[tuple[int, bytes]]) -> Iterator[Asked]:
+        """Yield the requests of some lines: parsed together, which is faster, or where that fails one by one."""
+        try:
+            records = json.loads(b"[%b]" % b",".join([line for _, line in lines]))
+        except (ValueError, RecursionError):
+            records = []
+        if len(records) != len(lines):
+            records = [{}] * len(lines)
+        size = self._engine_block_tokens
+        for record, (number, line) in zip(records, lines, strict=True):
             try:
-                record = json.loads(line.decode())
-                if not _is_usual(record, line, last_ms):
-                    judge.last_timestamp = last_ms
-                    judge.session(parse_object(line), number)  # it may be right all the same
-                last_ms, input_tokens = record["timestamp"], record["input_length"]
-                ids = record["hash_ids"]
-                are_whole = set(map(type, ids)) == {int} and ids[0] >= 0
-                is_one_run = are_whole and ids == list(range(ids[0], ids[0] + len(ids)))
-                runs = (Run(ids[0], len(ids)),) if is_one_run else runs_of(ids)
-                runs = in_blocks(runs, BLOCK_TOKENS, engine_block_tokens, input_tokens)
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-                raise _judged(error, line, number, path, last_ms) from None
-            yield Asked(last_ms / _MS_PER_S, input_tokens, record["output_length"] or 1, runs)
+                is_usual = _is_usual(record, line, self._last_ms)
+            except (TypeError, LookupError):
+                is_usual = False
+            if not is_usual:
+                record = self._judged(line, number)  # noqa: PLW2901 - the same line, looked at with care
+            self._last_ms, tokens = record["timestamp"], record["input_length"]
+            runs = _engine_runs(record["hash_ids"], BLOCK_TOKENS // size, tokens // size)
+            yield Asked(self._last_ms / _MS_PER_S, tokens, record["output_length"] or 1, runs)
+
+    def _judged(self, line: bytes, number: int) -> dict[str, Any]:
+        """Return a line that only looks unusual; the format's own reader says what is wrong with others."""
+        judge = MooncakeFormat()
+        judge.last_timestamp = self._last_ms
+        try:
+            record = parse_object(line)
+            judge.session(record, number)
+        except ValueError as error:
+            raise InputError(str(error), f"{self.path}:{number}") from None
+        return record
 
 
 def _is_usual(record: Any, line: bytes, last_ms: float) -> bool:
@@ -111,20 +118,32 @@ def _is_usual(record: Any, line: bytes, last_ms: float) -> bool:
     return (
         type(timestamp) is type(tokens) is type(output) is int
         and type(ids) is list
+        and set(map(type, ids)) == _INTS
         and len(record) == line.count(b'":') == 4
         and last_ms <= timestamp < MAX_COUNT
         and 0 < tokens < MAX_COUNT
         and 0 <= output < MAX_COUNT
-        and -(-tokens // BLOCK_TOKENS) == len(ids)
+        and -(-tokens // BLOCK_TOKENS) == len(ids) == len(set(ids))
+        and min(ids) >= 0
+        and max(ids) < REGION_BLOCKS
     )
 
 
-def _judged(error: Exception, line: bytes, number: int, path: Path, last_ms: float) -> InputError:
-    """Return what the format's own reader has against a line."""
-    judge = MooncakeFormat()
-    judge.last_timestamp = last_ms
-    try:
-        judge.session(parse_object(line), number)
-    except ValueError as found:
-        error = found
-    return InputError(str(error), f"{path}:{number}")
+def _engine_runs(ids: list[int], times: int, blocks: int) -> tuple[Run, ...]:
+    """Return the first `blocks` engine blocks, as runs, of trace blocks that are so many times as large."""
+    if not ids or not blocks:
+        return ()
+    start = ids[0]
+    if ids[-1] - start == len(ids) - 1 and ids == list(range(start, start + len(ids))):
+        return (Run(start * times, min(blocks, len(ids) * times)),)
+    runs, end, left = [], start, blocks
+    for block in ids:
+        if block != end:
+            taken = min((end - start) * times, left)
+            runs.append(Run(start * times, taken))
+            left -= taken
+            start = block
+        end = block + 1
+    if left:  # the last block may be partly filled, or not named
+        runs.append(Run(start * times, min((end - start) * times, left)))
+    return tuple(runs)

@@ -37,7 +37,8 @@ servers:
                        preset: {preset}, speculative: {speculative}, host_time: {host}}}}}
 {links}
 policies: {{batching: {batching}, eviction: {eviction}, routing: {routing}, predictor: {predictor},
-           prefetch: {prefetch}, acquisition: {acquisition}, initiator: {initiator}, estimator: {estimator}, timing: {timing}}}
+           prefetch: {prefetch}, acquisition: {acquisition}, initiator: {initiator}, estimator: {estimator},
+           timing: {timing}}}
 run: {{step_by_step: {stepped}, control_message: {control}{horizon}}}
 """
 

@@ -21,42 +21,7 @@ from simkv.profiling import dynamo_npz, llmservingsim, open_profile
 from simkv.profiling.writing import write
 from simkv.scenario.plugins import read
 from simkv.scenario.plugins import write as written
-from tests.unit.measured_tables import ops
-
-META = {
-    "profiler_version": "1.0.0",
-    "vllm_version": "0.19.0",
-    "gpu": "NVIDIA Toy",
-    "model": "toys/none-known",
-    "measurement_iterations": 3,
-    "engine_effective": {"enforce_eager": True},
-    "skew_fit": {"enabled": True},
-}
-
-
-def tables(folder: Path, form: str = "tp{tp}_{name}.csv.gz", tp: int = 1, **meta: object) -> Path:
-    """Write the toy's tables as LLMServingSim has them, in microseconds."""
-    by_name: dict[str, list[str]] = {"dense": ["layer,tokens,time_us"], "per_sequence": ["layer,sequences,time_us"]}
-    by_name["attention"] = ["prefill_chunk,kv_prefill,n_decode,kv_decode,time_us"]
-    by_name["skew"] = ["regime,n,nb,ratio,skew,pc,kp,kvs,kv_big,kv_mean,t_mean_us,t_max_us,t_skew_us,alpha"]
-    made = {op.name: op for op in ops(skewed=True)}
-    for op in made.values():
-        if len(op.axes) == 1:
-            table = "dense" if op.axes == ("tokens",) else "per_sequence"
-            by_name[table] += [f"{op.name},{row[0]},{1e6 * row[1]:.6g}" for row in op.rows]
-    by_name["attention"] += [",".join(map(str, (*row[:-1], f"{1e6 * row[-1]:.6g}"))) for row in made["attention"].rows]
-    pairs = zip(made["attention_equal"].rows, made["attention_unequal"].rows, strict=True)
-    for (c, k, n, big, short, longest, mean, equal_s), unequal in pairs:
-        times = f"{1e6 * equal_s:.6g},0,{1e6 * unequal[-1]:.6g}"
-        by_name["skew"].append(f"pure,{n},{big},0.5,4.0,{c},{k},{short},{longest},{mean},{times},0.1")
-    folder.mkdir(exist_ok=True)
-    (folder / "meta.yaml").write_text(json.dumps(META | meta))
-    for name, lines in by_name.items():
-        path = folder / form.format(tp=tp, name=name)
-        path.parent.mkdir(exist_ok=True)
-        raw = ("\n".join(lines) + "\n").encode()
-        path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
-    return folder
+from tests.unit.measured_tables import npz, ops, tables
 
 
 @pytest.mark.parametrize("form", ["tp{tp}_{name}.csv.gz", "tp{tp}_{name}.csv", "tp{tp}/{name}.csv"])
@@ -207,21 +172,6 @@ def test_published_bundles(bundle: str, tp: int, skewed: bool, data: Path, tmp_p
 
 
 # -- Dynamo ---------------------------------------------------------------------------------------------------------
-
-ARRAYS: dict[str, Any] = {
-    "prefill_isl": [16.0, 1_000.0],
-    "prefill_ttft_ms": [7.0, 50.0],
-    "decode_active_kv_tokens": [64.0, 1_000.0, 90_000.0],
-    "decode_context_length": [64, 9_000],
-    "decode_itl": [[6.0, 7.0], [7.0, 8.0], [20.0, 22.5]],
-}
-
-
-def npz(path: Path, **changed: Any) -> Path:
-    """Write a timing profile; None removes an array."""
-    arrays = {name: np.array(values) for name, values in (ARRAYS | changed).items() if values is not None}
-    np.savez(path, **arrays)
-    return path
 
 
 def test_a_timing_profile(tmp_path: Path) -> None:
