@@ -113,7 +113,7 @@ def check_acquisition(name: str, params: Params | None = None) -> None:
 
 
 def check_batching(name: str, params: Params | None = None) -> None:
-    """Raise unless a batching policy keeps to the token budget and the most sequences, and lets somebody run.
+    """Raise unless a batching policy ranks sequences by numbers, and gives one the same rank when asked again.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
 from simkv.policies.acquisition import AcquisitionView, Plan
-from simkv.policies.batching import BatchView
+from simkv.policies.batching import SequenceView
 from simkv.policies.prefetch import Prefetch, PrefetchView
 from simkv.predictors import PREDICTORS, History, Item, Outcome
 from simkv.predictors.timing import TIMING
@@ -199,14 +199,9 @@ def estimator(estimate: Callable[..., object], hears: bool = False) -> type:
     return Plugin
 
 
-def batching(select: Callable[[BatchView], object]) -> type:
+def batching(rank: Callable[[SequenceView], object]) -> type:
     """Return a batching policy that answers with a function."""
-    return answering("select", select)
-
-
-def greedy(view: BatchView) -> tuple[list[int], list[int]]:
-    """Give everybody who runs all that it wants."""
-    return [sequence.prefill_left_tokens or 1 for sequence in view.running], []
+    return answering("rank", rank)
 
 
 def scanning(books: Books, need_bytes: int) -> Run | None:
@@ -292,9 +287,14 @@ BROKEN: dict[str, tuple[str, type, str]] = {
         prefetch(lambda view: [Prefetch(item, "both") for item in view.asked]),  # type: ignore[arg-type]
         "moves 'both'",
     ),
-    "over budget": ("batching", batching(greedy), "tokens of"),
-    "nobody runs": ("batching", batching(lambda view: ([0] * len(view.running), [])), "gives nobody a token"),
-    "too many": ("batching", batching(lambda view: ([1] * 99, [])), "more sequences than are running"),
+    "no rank": ("batching", batching(lambda view: None), "it ranks a sequence None, want a number"),
+    "no order": ("batching", batching(lambda view: float("nan")), "it ranks a sequence nan, want a number"),
+    "second thoughts": ("batching", batching(lambda view: float(next(counter))), "asked again, it gives another rank"),
+    "answer length": (
+        "batching",
+        batching(lambda view: float(view.output_left_tokens)),  # type: ignore[attr-defined]
+        "it raises AttributeError",
+    ),
     "name": ("routing", answering("choose", lambda request, servers: servers[0].name), "want an index"),
     "out of range": ("routing", answering("choose", lambda request, servers: len(servers)), "want an index"),
     "class state": ("routing", answering("choose", lambda request, servers: next(counter) // 7 % len(servers)), "anew"),
