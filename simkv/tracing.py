@@ -208,7 +208,7 @@ class Tracer:
         call()
 
     def _took(self, call: Callable[[], None], claim: Claim, *_: object) -> None:
-        if self.told is not None and claim is self._claim:
+        if self.told is not None and claim is self._claim and self.told.memory_s is None:  # not when it takes it again
             self.told.memory_s = self._now()
         call()
 

@@ -19,9 +19,10 @@ from typing import Any, Literal
 from simpy import Environment
 
 from simkv.clock import Event, Order, call_at
+from simkv.compute.batch import Batch
 from simkv.compute.leap import Leap
 from simkv.compute.room import Room
-from simkv.compute.scheduler import Batch, Scheduler
+from simkv.compute.scheduler import Scheduler
 from simkv.compute.sequence import GpuSequence
 from simkv.compute.steptime import StepTime
 from simkv.errors import InputError
@@ -30,7 +31,7 @@ from simkv.policies.batching.question import Batching
 __all__ = ["Gpu", "GpuSequence"]
 
 Speculative = Literal["idle_only", "leftover"]
-_STEP_END = int(Order.STEP_END)  # a plain number: the queue compares it a hundred thousand times a second
+_STEP_END = int(Order.STEP_END)  # a plain number: the queue compares it often
 
 
 class _StepEnd(Event):
@@ -117,9 +118,7 @@ class Gpu:
         self._busy_since_s: float | None = None
         self._deciding = False  # a decision is already due at this instant
         self.steps = 0
-        self.demand_s = 0.0
-        self.speculative_s = 0.0
-        self.extrapolated_s = 0.0
+        self.demand_s = self.speculative_s = self.extrapolated_s = 0.0
 
     # -- what others ask ---------------------------------------------------------------------------
 
@@ -202,7 +201,7 @@ class Gpu:
 
     @property
     def preemptions(self) -> int:
-        """How often a running sequence lost its memory."""
+        """How often a running one lost its memory."""
         return self._who.preemptions
 
     # -- what is next ------------------------------------------------------------------------------

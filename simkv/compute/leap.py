@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from simkv.compute.scheduler import Batch
+from simkv.compute.batch import Batch
 from simkv.compute.steptime import StepTime
 
 

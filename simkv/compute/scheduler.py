@@ -15,43 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 
+from simkv.compute.batch import Batch
 from simkv.compute.room import Room
 from simkv.compute.sequence import GpuSequence
 from simkv.policies.batching import Batching, ChunkedFcfs
-
-
-class Batch:
-    """What one step computes.
-
-    Attributes
-    ----------
-    chunks : (new, cached) [tokens] of each prefill chunk.
-    decodes : sequences that decode one token.
-    context_tokens, longest_tokens : [tokens] of KV that the decodes read: summed, and the most of one.
-    emitting : sequences that emit a token.
-    emits, ends : sequences whose prefill ends here with a token; those that end here with their prefill.
-    preempted : somebody lost its memory for this step: it admitted nobody, and the next may differ.
-    """
-
-    __slots__ = ("chunks", "context_tokens", "decodes", "emits", "emitting", "ends", "longest_tokens", "preempted")
-
-    def __init__(self, decodes: int, context_tokens: int, longest_tokens: int = 0, preempted: bool = False) -> None:
-        self.decodes = self.emitting = decodes
-        self.context_tokens = context_tokens
-        self.longest_tokens = longest_tokens
-        self.preempted = preempted
-        self.chunks: Sequence[tuple[int, int]] = ()
-        self.emits: Sequence[GpuSequence] = ()
-        self.ends: Sequence[GpuSequence] = ()
-
-    def add(self, new_tokens: int, cached_tokens: int) -> None:
-        """Add a prefill chunk."""
-        self.chunks = (*self.chunks, (new_tokens, cached_tokens))
-
-    @property
-    def tokens(self) -> int:
-        """How many it computes."""
-        return self.decodes + sum([new for new, _ in self.chunks])
 
 
 class Scheduler:
@@ -82,22 +49,19 @@ class Scheduler:
         self._max_sequences = max_sequences
         self._wants_longest = wants_longest
         self._waiting: list[tuple[float, int, GpuSequence]] = []
-        self._numbers = self._admissions = 0
+        self.running = self.decodes = self.preemptions = 0
+        self._numbers = self._admissions = self._offsets = 0
         self._partial: GpuSequence | None = None
         self._decoding: dict[GpuSequence, None] = {}  # in the order of admission
         self._leaving: list[GpuSequence] = []  # their last token is in a step that is formed and not done
         self._ending: Sequence[GpuSequence] = ()  # so is the end of their prompt, and they do not decode
         self._ends: list[tuple[int, int, GpuSequence]] = []  # (last step, admission, sequence)
         self._longest: list[tuple[int, int, GpuSequence]] = []  # (-offset, admission, sequence)
-        self.running = 0
-        self.decodes = 0
-        self._offsets = 0
         self._block_tokens = room.block_tokens if room is not None else 1
         self._growing = [0] * self._block_tokens  # decodes that need a block in steps of each class
         self._paged = 0  # decodes that fill blocks of the room
         self._grown = 0  # the last step for which the decodes have room
         self._owes_room = False  # but for the step after it, whose room is known to be there
-        self.preemptions = 0
 
     # -- who waits ---------------------------------------------------------------------------------
 
@@ -147,9 +111,8 @@ class Scheduler:
             sequence.start()
         if batch.decodes or batch.chunks:
             return batch
-        if batch.preempted and under_way is None:  # whose memory was lost may have room alone, in a step of its own
-            return self.form(step)
-        return None
+        is_alone = batch.preempted and under_way is None  # whose memory was lost may have room in a step of its own
+        return self.form(step) if is_alone else None
 
     def continued(self, step: int) -> Batch | None:
         """Return a step of those that decode and nobody else; None when nobody does."""

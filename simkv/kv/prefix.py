@@ -59,7 +59,7 @@ class Prompt:
 
     @property
     def own_prompt_tokens(self) -> int:
-        """[tokens] of dialogue and question: what of the prompt lies in `own`."""
+        """[tokens] of the prompt that lie in `own`: dialogue and question."""
         return self.prompt_tokens - sum(part.tokens for part in self.parts)
 
     def chain(self, index: int) -> tuple[Part, ...]:
@@ -249,11 +249,6 @@ class Conversation:
         self.chunks = len(session.chunk_tokens)
         self._versions = self._place_chunks() if self.chunks else []
         self._version = 0  # which of them is in force
-
-    @property
-    def chunk_parts(self) -> tuple[Part, ...]:
-        """The document as it is now; empty for block-run sessions."""
-        return self._parts(self._versions[self._version], range(self.chunks)) if self.chunks else ()
 
     def chain(self, chunk: int) -> tuple[Part, ...]:
         """Return the parts that must be there for a chunk to be exact, its own last."""

@@ -18,7 +18,7 @@ from simkv.compute.host import WithHost
 from simkv.errors import InputError
 from simkv.metrics import PERCENTILES
 from simkv.policies.batching import BATCHING
-from simkv.profiling import open_profile
+from simkv.profiling import MeasuredProfile, open_profile
 from simkv.replay import Records, Replay
 from simkv.validate.vllm_run import VllmRun, read
 
@@ -101,18 +101,6 @@ def validate(
     if records.rejected:
         raise InputError(f"{records.rejected} requests do not fit into {told.engine.blocks} KV blocks", str(run))
     gpu = replay.gpus[0]
-    facts = {
-        "model": told.shape.name,
-        "device": told.device or "unknown",
-        "KV blocks": f"{told.engine.blocks + 1:,} of {told.engine.block_tokens} tokens, {told.blocks_told}; one of them"
-        " is vLLM's null block",
-        "engine": f"budget {told.engine.token_budget:,} tokens, {told.engine.max_sequences} sequences,"
-        f" {'asynchronous' if told.engine.async_scheduling else 'synchronous'} scheduling, {told.scheduling_policy}",
-        "host": f"{1000 * host_s:g} ms a step, {'hidden' if told.engine.async_scheduling else 'added'}",
-    }
-    if told.gpus > 1:
-        facts["all-reduce"] = f"two a layer, ring over {told.gpus} GPUs, {bandwidth:.3g} bytes/s, {latency:.3g} s"
-    facts |= {f"profile: {name}": str(note) for name, note in measured.notes.items()}
     return Comparison(
         run=str(run),
         profile=str(path),
@@ -123,8 +111,28 @@ def validate(
         preemptions=gpu.preemptions,
         cached_ratio=sum(records.cached_tokens) / sum(records.input_tokens),
         extrapolated_time_ratio=gpu.extrapolated_s / gpu.demand_s,
-        facts=facts,
+        facts=_facts(told, measured, host_s, bandwidth, latency),
     )
+
+
+def _facts(
+    told: VllmRun, measured: MeasuredProfile, host_s: float, bandwidth: float | None, latency: float | None
+) -> dict[str, str]:
+    """Return what a comparison rests on, in words."""
+    engine = told.engine
+    facts = {
+        "model": told.shape.name,
+        "device": told.device or "unknown",
+        "KV blocks": f"{engine.blocks + 1:,} of {engine.block_tokens} tokens, {told.blocks_told}; one of them"
+        " is vLLM's null block",
+        "engine": f"budget {engine.token_budget:,} tokens, {engine.max_sequences} sequences,"
+        f" {'asynchronous' if engine.async_scheduling else 'synchronous'} scheduling, {told.scheduling_policy}",
+        "host": f"{1000 * host_s:g} ms a step, {'hidden' if engine.async_scheduling else 'added'}",
+    }
+    if told.gpus > 1:
+        facts["all-reduce"] = f"two a layer, ring over {told.gpus} GPUs, {bandwidth:.3g} bytes/s, {latency:.3g} s"
+    facts |= {f"profile: {name}": str(note) for name, note in measured.notes.items()}
+    return facts
 
 
 def _beside(run: VllmRun) -> Path:

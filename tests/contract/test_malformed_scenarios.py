@@ -62,7 +62,7 @@ MUTATIONS = [
     ("size: 40 GiB", "size: 40 Gib", ":9:57: servers.cloud.buffers.hbm.size: want a size such as '16 GiB', got '40 Gib'"),
     ("{hbm: {size: 1 GiB}}", "{dram: {size: 1 GiB}}", ":13:15: servers.phone.buffers: want hbm, the only one simulated yet, got 'dram'"),
     ("source: cloud", "source: clod", ":11:13: servers.phone.source: no server 'clod'; did you mean 'cloud'?; servers: cloud, phone"),
-    ("source: cloud", "source: cloud\n    engine: {speculative: left_over}", ":12:27: servers.phone.engine.speculative: want idle_only or leftover, got 'left_over'; did you mean 'leftover'?"),
+    ("source: cloud", "source: cloud\n    engine: {speculative: leftovers}", ":12:27: servers.phone.engine.speculative: want idle_only or leftover, got 'leftovers'; did you mean 'leftover'?"),
     ("prefill_per_token: 10 ms", "prefill_per_token: 10", ":12:43: servers.phone.gpu.prefill_per_token: want a time such as '20 ms', got 10 (no unit)"),
     ("prefill_per_token: 10 ms", "prefil_per_token: 10 ms", ":12:24: servers.phone.gpu: GPU profile 'fixed' has no parameter 'prefil_per_token'; did you mean 'prefill_per_token'?; it takes: prefill_per_token, decode_step"),
     ("capacity: 100 Mbit/s", "capacity: 100 MB/s", ":15:58: links.down.capacity: want a rate such as '100 Mbit/s', got '100 MB/s'"),

@@ -124,16 +124,16 @@ def test_equal_documents_are_shared_and_others_are_not() -> None:
     blocks = content()
     sessions = [reading((0,), name=name, document_id=document) for name, document in ("ad", "bd", ("c", None))]
     one, same, other = (Conversation(session, draw, blocks) for draw, session in enumerate(sessions))
-    assert one.chunk_parts == same.chunk_parts
-    assert one.chunk_parts[0].run != other.chunk_parts[0].run
+    assert one.chain(0) == same.chain(0)
+    assert one.chain(0)[0].run != other.chain(0)[0].run
     assert one.private_spans() == ()
-    assert other.private_spans()[0].start == other.chunk_parts[0].run.start
+    assert other.private_spans()[0].start == other.chain(0)[0].run.start
 
 
 def test_a_session_drawn_again_shares_no_document_with_itself() -> None:
     blocks = content()
     sessions = [reading((0,), name=name, document_id="d") for name in "abab"]
-    draws = [Conversation(session, draw, blocks).chunk_parts[0].run for draw, session in enumerate(sessions)]
+    draws = [Conversation(session, draw, blocks).chain(0)[0].run for draw, session in enumerate(sessions)]
     assert draws[0] == draws[1] != draws[2] == draws[3]  # the copy of a shares with the copy of b
 
 
