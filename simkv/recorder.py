@@ -34,6 +34,8 @@ class Request:
     status: str = "unfinished"
     ready_at_arrival: bool = False
     stall_s: float = math.nan
+    interference_s: float = 0.0
+    preemptions: int = 0
     needed_units: int = 0
     in_time_units: int = 0
     late_units: int = 0

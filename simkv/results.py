@@ -18,8 +18,10 @@ MISS_CAUSES = ("late", "evicted", "wrong", "cancelled", "refused", "uncreated", 
 UNIT_COLUMNS = ("needed_units", "in_time_units", *(f"{cause}_units" for cause in MISS_CAUSES))
 
 #: Columns of `requests.parquet` and their pandas types. `session` is the draw index (semantics G2).
-#: `needed_units` counts the prefetchable objects that the query needed and that demand reuse had not
-#: already brought; `in_time_units` are those that speculation had brought by then, the rest are misses by cause.
+#: `interference_s` [s] is by how much speculation lengthened the GPU steps that it was in (semantics D3), `preemptions`
+#: how often it lost its memory. `needed_units` counts the prefetchable objects that the query needed and that demand
+#: reuse had not already brought; `in_time_units` are those that speculation had brought by then, the rest are misses
+#: by cause.
 REQUEST_COLUMNS: dict[str, str] = {
     "arm": "category",
     "replication": "int32",
@@ -38,6 +40,8 @@ REQUEST_COLUMNS: dict[str, str] = {
     "status": "category",
     "ready_at_arrival": "bool",
     "stall_s": "float64",
+    "interference_s": "float64",
+    "preemptions": "int32",
     **dict.fromkeys(UNIT_COLUMNS, "int32"),
 }
 

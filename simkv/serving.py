@@ -56,25 +56,24 @@ class Serving:
 
         # Prefill what is not cached, then decode; the GPU batches this with everybody else's.
         request.cached_tokens, prefill_tokens = server.tokens(claim)
-        server.gpu.submit(
-            GpuSequence(
-                prefill_tokens,
-                request.cached_tokens,
-                request.output_tokens,
-                content=claim,
-                page_shift_tokens=claim.own_tokens - request.cached_tokens - prefill_tokens,
-                on_scheduled=lambda: self._scheduled(request),
-                on_first_token=lambda: self._first_token(request, server, claim),
-                on_refilled=lambda: server.prefilled(claim),
-                on_finished=lambda: _happens(finished),
-            )
+        sequence = GpuSequence(
+            prefill_tokens,
+            request.cached_tokens,
+            request.output_tokens,
+            content=claim,
+            page_shift_tokens=claim.own_tokens - request.cached_tokens - prefill_tokens,
+            on_scheduled=lambda: self._scheduled(request),
+            on_first_token=lambda: self._first_token(request, server, claim),
+            on_refilled=lambda: server.prefilled(claim),
+            on_finished=lambda: _happens(finished),
         )
+        server.gpu.submit(sequence)
         yield finished
 
         # Leave the KV behind: whoever needs the room evicts it.
         server.release(claim)
         server.load.left(request.request_id)
-        self._finish(request, claim)
+        self._finish(request, claim, sequence)
 
     def hinted(self, conversation: Conversation, items: Mapping[Item, tuple[Part, ...]]) -> None:
         """A client says what it will ask next: the server that it was on last hands it on."""
@@ -124,10 +123,11 @@ class Serving:
         server.load.prefilled(request.request_id)
         server.prefilled(claim)
 
-    def _finish(self, request: Request, claim: Claim) -> None:
+    def _finish(self, request: Request, claim: Claim, sequence: GpuSequence) -> None:
         request.last_token_s = self.env.now
         request.status = "finished"
         request.ready_at_arrival = claim.ready_at_arrival
+        request.interference_s, request.preemptions = sequence.interference_s, sequence.preemptions
         for column, units in claim.units().items():
             setattr(request, column, units)
 

@@ -85,8 +85,15 @@ def _result(world: World, arm: str, replication: int, horizon_s: float | None) -
             for name, gpu in world.gpus.items()
         },
         end_s=end_s,
+        extrapolated_time_ratio=_extrapolated_ratio(world),
         notes=world.notes(),
     )
+
+
+def _extrapolated_ratio(world: World) -> float:
+    """Return the share of the GPUs' busy time that was priced outside what was measured."""
+    busy_s = sum(gpu.demand_s + gpu.speculative_s for gpu in world.gpus.values())
+    return sum(gpu.extrapolated_s for gpu in world.gpus.values()) / busy_s if busy_s else 0.0
 
 
 def _check(world: World, result: RunResult) -> None:

@@ -60,7 +60,7 @@ class Scheduler:
         self._block_tokens = room.block_tokens if room is not None else 1
         self._growing = [0] * self._block_tokens  # decodes that need a block in steps of each class
         self._paged = 0  # decodes that fill blocks of the room
-        self._grown = 0  # the last step for which the decodes have room
+        self._grown = 0  # the last step for which they have room
         self._owes_room = False  # but for the step after it, whose room is known to be there
 
     # -- who waits ---------------------------------------------------------------------------------
@@ -166,8 +166,7 @@ class Scheduler:
             heappop(ends)
         if not ends:  # all that is decided ends with the step that runs
             return 1
-        leaves_budget = is_ahead and self.decodes == self._budget
-        most = ends[0][0] - step + (0 if leaves_budget else 1)
+        most = ends[0][0] - step + 1 - (is_ahead and self.decodes == self._budget)
         room = self._room
         if room is None:
             return most

@@ -72,6 +72,8 @@ def request(session: int, turn: int, ttft_s: float | None = 1.0, **columns: Any)
         "status": "finished" if first_s is not None else "unfinished",
         "ready_at_arrival": False,
         "stall_s": 0.0,
+        "interference_s": 0.0,
+        "preemptions": 0,
         "needed_units": 0,
         "in_time_units": 0,
         "late_units": 0,
