@@ -35,8 +35,9 @@ class Comparison:
 
     Attributes
     ----------
-    metrics : by name, then statistic: measured, simulated [s], error_ratio = simulated / measured - 1.
-    rank_correlation : Spearman's, of the order in which requests were scheduled first.
+    metrics : by name, then statistic: measured, simulated [s], error_ratio = simulated / measured - 1; without those
+        that no request has (TPOT of answers of one token).
+    rank_correlation : Spearman's, of the order in which requests were scheduled first; None = there is no order.
     running_mae_ratio : mean absolute difference of the sequences in the batch, once a second, over their mean.
     facts : what it rests on, in words.
     """
@@ -45,7 +46,7 @@ class Comparison:
     profile: str
     num_gpu_blocks: int
     metrics: dict[str, dict[str, dict[str, float]]]
-    rank_correlation: float
+    rank_correlation: float | None
     running_mae_ratio: float | None
     preemptions: int
     cached_ratio: float
@@ -165,7 +166,7 @@ def _metrics(run: VllmRun, records: Records) -> dict[str, dict[str, dict[str, fl
     outputs = np.array([asked.output_tokens for asked in run.asked])
     simulated = np.column_stack([records.arrival_s, records.scheduled_s, records.first_token_s, records.last_token_s])
     ours, theirs = _times(simulated, outputs), _times(columns, outputs)
-    return {name: _errors(theirs[name], ours[name]) for name in ours}
+    return {name: _errors(theirs[name], ours[name]) for name in ours if len(ours[name])}
 
 
 def _times(columns: Floats, outputs: NDArray[np.int64]) -> dict[str, Floats]:
@@ -191,14 +192,16 @@ def _percentile(percent: int) -> Any:
     return lambda values: np.percentile(values, percent)
 
 
-def _rank_correlation(run: VllmRun, records: Records) -> float:
+def _rank_correlation(run: VllmRun, records: Records) -> float | None:
     from scipy.stats import spearmanr  # noqa: PLC0415 - a second to import, wanted here alone
 
     scheduled = [measured.scheduled_s for measured in run.measured]
+    if min(len(set(scheduled)), len(set(records.scheduled_s))) < 2:
+        return None
     return float(spearmanr(scheduled, list(records.scheduled_s)).statistic)
 
 
 def _mae_ratio(measured: list[int], simulated: list[int]) -> float | None:
-    if not measured:
+    if not any(measured):
         return None
     return float(np.mean(np.abs(np.array(measured) - np.array(simulated))) / np.mean(measured))
