@@ -20,17 +20,7 @@ from simkv import cli
 from simkv.profiling import open_profile
 from simkv.profiling.writing import write
 from tests.unit.measured_tables import tables
-
-ENGINE = {"model": "Qwen/Qwen2.5-3B", "max_num_seqs": 8, "max_num_batched_tokens": 512, "tensor_parallel_size": 1}
-META = {"model": "Qwen/Qwen2.5-3B", "engine_kwargs": ENGINE, "kv_cache": {"num_gpu_blocks": 400, "block_size": 16}}
-INSTANCE = {"hardware": "Toy", "npu_mem": {"mem_size": 24, "mem_util": 0.9}}
-NODE = {"link_bw": 16, "link_latency": 1000, "nodes": [{"instances": [INSTANCE]}]}
-REQUEST = {
-    **{"id": 0, "arrival_s": 0.0, "input_tokens": 40, "output_tokens": 3},
-    **{"queued_s": 0.5, "scheduled_s": 0.5, "first_token_s": 0.75, "last_token_s": 1.25, "block_ids": [7, 8]},
-}
-SECOND = REQUEST | {"id": 1, "queued_s": 0.625, "scheduled_s": 0.75, "first_token_s": 1.0, "block_ids": [7, 9]}
-SERIES = "t,prompt_throughput,running\n1.0,40.0,2\n2.0,0.0,0\n"
+from tests.unit.vllm_run import ENGINE, INSTANCE, META, NODE, REQUEST, SECOND, SERIES, vllm_run
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +32,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the valid run that every case damages in one place."""
     monkeypatch.chdir(tmp_path)
-    folder = Path("run")
-    folder.mkdir()
-    (folder / "meta.json").write_text(json.dumps(META, indent=1))
-    (folder / "node_config.json").write_text(json.dumps(NODE))
-    (folder / "requests.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (REQUEST, SECOND)))
-    (folder / "timeseries.csv").write_text(SERIES)
-    return folder
+    return vllm_run(Path("run"))
 
 
 def refusal(folder: Path, profile: Path | str, capsys: pytest.CaptureFixture[str], *more: str) -> str:
