@@ -37,9 +37,7 @@ _MAX_BLOCK_TOKENS = 65_536  # more than any engine's; the scheduler keeps a numb
 
 #: Engine arguments whose other values have no model here, and the values that have; None = not given.
 _SUPPORTED: Mapping[str, tuple[object, ...]] = {
-    "data_parallel_size": (None, 1),
     "pipeline_parallel_size": (None, 1),
-    "enable_expert_parallel": (None, False),
     "kv_cache_dtype": (None, "auto", "bfloat16", "float16"),
     "dtype": (None, "auto", "bfloat16", "float16"),
     "quantization": (None,),
@@ -53,7 +51,7 @@ _SUPPORTED: Mapping[str, tuple[object, ...]] = {
 #: Engine arguments that are read here, and those that change no step.
 _READ = (
     *("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens", "async_scheduling", "block_size"),
-    *("enable_prefix_caching",),
+    *("enable_prefix_caching", "data_parallel_size", "enable_expert_parallel"),
 )
 _WITHOUT_EFFECT = (
     *("model", "tokenizer", "served_model_name", "revision", "seed", "max_model_len", "gpu_memory_utilization"),
@@ -90,9 +88,10 @@ class VllmRun:
 
     Attributes
     ----------
-    path : its folder.
-    shape : of the model.
+    path, shape : its folder; of the model.
     gpus : of the tensor-parallel group.
+    ranks : data-parallel copies of it. Those of a mixture of experts share the experts and step together, as one engine
+        of their summed limits; others are engines of their own.
     device : name of the GPU; "" = unknown.
     engine : with the blocks that a request may use.
     blocks_told : how many blocks vLLM counted, and from where that is known.
@@ -104,6 +103,7 @@ class VllmRun:
     path: Path
     shape: ModelShape
     gpus: int
+    ranks: int
     device: str
     engine: Engine
     scheduling_policy: str
@@ -112,6 +112,11 @@ class VllmRun:
     asked: list[Asked]
     measured: list[Measured]
     running: list[tuple[float, int]]
+
+    @property
+    def num_gpu_blocks(self) -> int:
+        """Blocks of one rank as vLLM counts them."""
+        return self.engine.blocks // (self.ranks if self.shape.experts else 1) + _NULL_BLOCKS
 
 
 def read(path: Path, blocks: int | None = None) -> VllmRun:
@@ -164,25 +169,43 @@ def _told(path: Path, meta: Mapping[str, Any], node: _Node, blocks: int | None) 
     arguments = _mapping(meta, "engine_kwargs")
     _check_supported(arguments)
     shape = model.get(_text(meta, "model"))
-    gpus = _count(arguments, "tensor_parallel_size", 1)
+    gpus, ranks = _count(arguments, "tensor_parallel_size", 1), _ranks(arguments, shape)
     cache, hardware = (_mapping(meta, key) if meta.get(key) is not None else {} for key in ("kv_cache", "hardware"))
     size = _count(cache, "block_size", _count(arguments, "block_size", 16))
     if size > _MAX_BLOCK_TOKENS:
         raise ValueError(f"block_size: want at most {_MAX_BLOCK_TOKENS}, got {size}")
-    found, told = (blocks, "given") if blocks is not None else _blocks(cache, size, node, shape, gpus)
+    found, told = (blocks, "given") if blocks is not None else _blocks(cache, size, node, shape, (gpus, ranks))
     if found <= _NULL_BLOCKS:
         raise ValueError(f"want more than {_NULL_BLOCKS} KV block, got {found} ({told})")
+    together = ranks if shape.experts else 1
     engine = Engine(
-        blocks=found - _NULL_BLOCKS,
+        blocks=together * (found - _NULL_BLOCKS),
         block_tokens=size,
-        token_budget=_count(arguments, "max_num_batched_tokens", 2048),
-        max_sequences=_count(arguments, "max_num_seqs", 256),
+        token_budget=together * _count(arguments, "max_num_batched_tokens", 2048),
+        max_sequences=together * _count(arguments, "max_num_seqs", 256),
         async_scheduling=_switch(arguments, "async_scheduling", True),
         caches_prefixes=_switch(cache, "enable_prefix_caching", _switch(arguments, "enable_prefix_caching", True)),
     )
     device = _text(hardware, "device_name") if hardware.get("device_name") else node.hardware
     policy = arguments.get("scheduling_policy") or "fcfs"
-    return VllmRun(path, shape, gpus, device, engine, policy, told, node.link, [], [], [])
+    return VllmRun(path, shape, gpus, ranks, device, engine, policy, told, node.link, [], [], [])
+
+
+def _ranks(arguments: Mapping[str, Any], shape: ModelShape) -> int:
+    """Return the data-parallel ranks, and refuse experts that are spread in another way."""
+    ranks, gpus = _count(arguments, "data_parallel_size", 1), _count(arguments, "tensor_parallel_size", 1)
+    spreads = _switch(arguments, "enable_expert_parallel", False)
+    if shape.experts and spreads and gpus > 1:
+        raise ValueError(
+            "engine_kwargs.enable_expert_parallel: experts over a tensor-parallel group have no model in"
+            " simkv; want tensor_parallel_size 1 or no expert parallelism"
+        )
+    if shape.experts and ranks > 1 and not spreads:
+        raise ValueError(
+            "engine_kwargs.data_parallel_size: a mixture of experts whose ranks cut each expert has no"
+            " model in simkv; want enable_expert_parallel true, or 1 rank"
+        )
+    return ranks
 
 
 def _check_supported(arguments: Mapping[str, Any]) -> None:
@@ -200,8 +223,10 @@ def _check_supported(arguments: Mapping[str, Any]) -> None:
             )
 
 
-def _blocks(cache: Mapping[str, Any], size: int, node: _Node, shape: ModelShape, gpus: int) -> tuple[int, str]:
-    """Return how many blocks the pool has as vLLM counts, and in words how that is known."""
+def _blocks(
+    cache: Mapping[str, Any], size: int, node: _Node, shape: ModelShape, group: tuple[int, int]
+) -> tuple[int, str]:
+    """Return how many blocks the pool of a rank has as vLLM counts, and in words how that is known."""
     if cache.get("num_gpu_blocks") is not None:
         return _count(cache, "num_gpu_blocks", 1), "recorded by the run"
     if node.memory_gib is None or node.used_ratio is None:
@@ -209,10 +234,13 @@ def _blocks(cache: Mapping[str, Any], size: int, node: _Node, shape: ModelShape,
             "neither the number of KV blocks (kv_cache.num_gpu_blocks) nor memory and mem_util (node_config.json) are"
             " recorded; want --num-gpu-blocks"
         )
+    gpus, ranks = group
     block_bytes = size * shape.kv_bytes_per_token
-    left_bytes = gpus * node.memory_gib * _GIB_BYTES * node.used_ratio - shape.weight_bytes()
+    elsewhere = shape.expert_weight_bytes() * shape.experts * (ranks - 1) // ranks  # experts that other ranks hold
+    weight_bytes = shape.weight_bytes() - elsewhere
+    left_bytes = gpus * node.memory_gib * _GIB_BYTES * node.used_ratio - weight_bytes
     told = (
-        f"floor(({gpus} x {node.memory_gib:g} GiB x {node.used_ratio:g} - {shape.weight_bytes():,} bytes of weights)"
+        f"floor(({gpus} x {node.memory_gib:g} GiB x {node.used_ratio:g} - {weight_bytes:,} bytes of weights)"
         f" / {block_bytes:,} bytes a block)"
     )
     return int(left_bytes // block_bytes), told
@@ -229,8 +257,8 @@ def _node(path: Path) -> _Node:
             for each in fields.items(node.get("nodes", []), "nodes", "nodes")
             for instance in fields.items(fields.mapping(each, "nodes[]").get("instances", []), "instances", "instances")
         ]
-        if len(instances) != 1:  # not the one engine that was recorded
-            return _Node(link)
+        if not instances or any(instance != instances[0] for instance in instances):
+            return _Node(link)  # not the engine that was recorded, or its ranks
         memory = fields.mapping(instances[0].get("npu_mem", {}), "npu_mem")
         hardware = _text(instances[0], "hardware") if instances[0].get("hardware") else ""
         return _Node(link, _amount(memory, "mem_size", fields.MAX_COUNT), _amount(memory, "mem_util", 1), hardware)

@@ -94,10 +94,17 @@ METAS = [
         ': enable_prefix_caching: want true or false, got "no"',
     ),
     (engine(pipeline_parallel_size=2), ": engine_kwargs.pipeline_parallel_size: 2 has no model in simkv; want 1"),
-    (engine(data_parallel_size=4), ": engine_kwargs.data_parallel_size: 4 has no model in simkv; want 1"),
+    (engine(data_parallel_size=0), ": data_parallel_size: want a whole number of at least 1, got 0"),
+    (engine(enable_expert_parallel="yes"), ': enable_expert_parallel: want true or false, got "yes"'),
     (
-        engine(enable_expert_parallel=True),
-        ": engine_kwargs.enable_expert_parallel: true has no model in simkv; want False",
+        engine(data_parallel_size=2) | {"model": "Qwen/Qwen3-30B-A3B-Instruct-2507"},
+        ": engine_kwargs.data_parallel_size: a mixture of experts whose ranks cut each expert has no model in simkv;"
+        " want enable_expert_parallel true, or 1 rank",
+    ),
+    (
+        engine(tensor_parallel_size=2, enable_expert_parallel=True) | {"model": "Qwen/Qwen3-30B-A3B-Instruct-2507"},
+        ": engine_kwargs.enable_expert_parallel: experts over a tensor-parallel group have no model in simkv; want"
+        " tensor_parallel_size 1 or no expert parallelism",
     ),
     (
         engine(kv_cache_dtype="fp8"),
@@ -188,7 +195,7 @@ def test_what_the_machine_was(run: Path, profile: Path, capsys: Any, content: ob
 
 def test_neither_blocks_nor_memory(run: Path, profile: Path, capsys: Any) -> None:
     damaged(run / "meta.json", without(META, "kv_cache"))
-    for config in (NODE | {"nodes": []}, NODE | {"nodes": [{"instances": [INSTANCE, INSTANCE]}]}):
+    for config in (NODE | {"nodes": []}, NODE | {"nodes": [{"instances": [INSTANCE, INSTANCE | {"num_npus": 9}]}]}):
         damaged(run / "node_config.json", config)
         assert refusal(run, profile, capsys) == (
             "run/meta.json: neither the number of KV blocks (kv_cache.num_gpu_blocks) nor memory and mem_util"
