@@ -53,6 +53,7 @@ class Acquirer:
         texts: TextAhead,
         *,
         arrived: Callable[[Run], None],
+        wire_block_bytes: int,
         block_tokens: int,
         text_bytes_per_token: int,
     ) -> None:
@@ -62,6 +63,7 @@ class Acquirer:
         self._kv = kv
         self._texts = texts
         self._arrived = arrived
+        self._wire_block_bytes = wire_block_bytes
         self._block_tokens = block_tokens
         self._text_bytes_per_token = text_bytes_per_token
 
@@ -82,7 +84,7 @@ class Acquirer:
             texts = [(index, gap) for index, run in movable for gap in self._texts.known.gaps(run)]
             claim.texts = [run for _, run in texts]
             return Wanted(coming, texts)
-        self._ledger.pollution_bytes += refetched_blocks * self._buffer.block_bytes
+        self._ledger.pollution_bytes += refetched_blocks * self._wire_block_bytes
         for index, run in movable:
             claim.recomputed.remove((index, run))
             claim.awaited.append(run)
@@ -121,6 +123,6 @@ class Acquirer:
         return AcquisitionView(
             now_s=now_s,
             missing_tokens=tokens,
-            kv_bytes=sum(run.count for _, run in movable) * self._buffer.block_bytes,
+            kv_bytes=sum(run.count for _, run in movable) * self._wire_block_bytes,
             text_bytes=tokens * self._text_bytes_per_token,
         )

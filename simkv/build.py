@@ -15,15 +15,18 @@ from simpy import Environment
 from simkv import fitting, model
 from simkv.build_ahead import Speculation
 from simkv.clock import Clock
+from simkv.coding import Coding
 from simkv.compute.gpu import Gpu
 from simkv.compute.host import WithHost
 from simkv.compute.profile import PROFILES
 from simkv.compute.room import Room
+from simkv.compute.steptime import FixedStepTime, StepTime
 from simkv.drawing import draws_of
 from simkv.errors import InputError
 from simkv.jobs import Receiver
 from simkv.kv.block import Run
 from simkv.kv.buffer import KvBuffer
+from simkv.kv.codec import CODEC, Codec
 from simkv.kv.prefix import Content
 from simkv.ledger import Ledger
 from simkv.network.capacity import Capacity, Constant, Replayed
@@ -229,7 +232,9 @@ class _Maker:
         self._header = header
         self._content = content
         self._foresee = foresee
-        self._speculation = Speculation(scenario, env, ledger, header.block_tokens, self.block_bytes)
+        self.codec: Codec = CODEC.create(*scenario.policies.codec)
+        wire_bytes = self.codec.wire_bytes(self.block_bytes, self.shape.dtype_bytes)
+        self._speculation = Speculation(scenario, env, ledger, header.block_tokens, wire_bytes)
 
     def servers(self, name: str, sources: dict[str, Source]) -> list[Server]:
         """Make all the servers of one name and connect each to its source."""
@@ -245,6 +250,7 @@ class _Maker:
                 ledger=self._ledger,
                 answers="paged" if spec.engine.preset == "vllm-0.19" else "reserved",
                 acquisition=ACQUISITION.create(*self.scenario.policies.acquisition),
+                coding=self._coding(name, spec),
                 upstream=self._upstream(name, sources),
                 block_tokens=self._header.block_tokens,
                 text_bytes_per_token=self.scenario.run.text_bytes_per_token,
@@ -281,8 +287,20 @@ class _Maker:
             block_tokens=self._header.block_tokens,
             text_bytes_per_token=self.scenario.run.text_bytes_per_token,
             control_bytes=self.scenario.run.control_message_bytes,
+            coding=self._coding(name, spec),
             sends_text_along=self.blend_share > 0,
         )
+
+    def _coding(self, name: str, spec: ServerSpec) -> Coding:
+        price: StepTime = FixedStepTime(0.0, 0.0)
+        if not self.codec.exact:
+            assert spec.gpu is not None
+            price = PROFILES.create(*spec.gpu).step_time(self.shape)
+            try:
+                price.stream_s(1)
+            except InputError as error:
+                raise InputError(error.message, f"servers.{name}.gpu") from None
+        return Coding(self.codec, self.block_bytes, self.shape.dtype_bytes, price.stream_s)
 
     def _gpu(self, instance: str, spec: ServerSpec, room: Room | None) -> Gpu:
         assert spec.gpu is not None
@@ -336,7 +354,7 @@ def _blend_share(scenario: Scenario, header: TraceHeader) -> float:
 
 def _notes(scenario: Scenario, traffic: Traffic, maker: _Maker) -> dict[str, object]:
     """Return facts worth printing beside the results, in words."""
-    exact = traffic.header.layout != "independent"
+    exact = traffic.header.layout != "independent" and maker.codec.exact
     block_tokens = traffic.header.block_tokens
     room = ", ".join(
         f"{name} {spec.buffers['hbm'].size_bytes // maker.block_bytes * block_tokens:,} tokens"

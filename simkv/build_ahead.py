@@ -31,7 +31,7 @@ class Speculation:
     Parameters
     ----------
     scenario : as `Scenario.for_arm` returns it.
-    block_tokens, block_bytes : [tokens], [bytes] a block.
+    block_tokens, block_bytes : [tokens] a block, and [bytes] of it on the wire.
     """
 
     def __init__(

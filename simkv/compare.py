@@ -82,6 +82,7 @@ def describe(name: str, policies: Any) -> ArmInfo:
     ----------
     policies : the arm's own, one attribute a question, each with a `name`.
     """
+    from simkv.kv.codec import CODEC
     from simkv.policies import ACQUISITION, ESTIMATORS, EVICTION, PREFETCH
     from simkv.predictors import PREDICTORS
     from simkv.predictors.timing import TIMING
@@ -98,7 +99,8 @@ def describe(name: str, policies: Any) -> ArmInfo:
         KNOWS_RECORDED_ORDER: EVICTION.is_oracle(eviction),
     }
     reference = "; ".join(mark for mark, holds in marks.items() if holds)
-    return ArmInfo(name, prefetch, eviction, predictor, acquisition, reference)
+    is_exact = bool(getattr(CODEC.get(policies.codec.name), "exact", False))
+    return ArmInfo(name, prefetch, eviction, predictor, acquisition, reference, is_exact)
 
 
 def _chosen(known: list[str], wanted: Sequence[str] | None) -> list[str]:

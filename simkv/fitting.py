@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simkv.errors import InputError
+from simkv.kv.codec import CODEC
 from simkv.policies import BATCHING, EVICTION, PREFETCH
 from simkv.policies.eviction.question import Told
 from simkv.policies.prefetch import moments_of
@@ -31,6 +32,7 @@ def check(scenario: Scenario, header: TraceHeader) -> None:
     """
     _check_servers(scenario)
     _check_told(scenario)
+    _check_codec(scenario)
     if scenario.policies.eviction.params.get("bypass"):
         raise InputError("only `simkv trace mrc` can bypass a buffer; want bypass: false", "policies.eviction.bypass")
     check_missing(scenario, header)
@@ -170,6 +172,28 @@ def _check_told(scenario: Scenario) -> None:
         raise InputError(
             f"eviction {policies.eviction.name!r} is told by a source, and no server has one", "policies.eviction"
         )
+
+
+def _check_codec(scenario: Scenario) -> None:
+    """Refuse a codec where no KV moves that it could code."""
+    codec, acquisition = scenario.policies.codec.name, scenario.policies.acquisition.name
+    if CODEC.get(codec) is CODEC.get("identity"):
+        return
+    idle = {"text": "moves text", "perfect-residency": "moves nothing", "delta": "sends positions, which are not coded"}
+    if acquisition in idle:
+        raise InputError(
+            f"acquisition {acquisition!r} {idle[acquisition]}; want codec: identity, or acquisition: fetch",
+            "policies.codec",
+        )
+    sources = {spec.source for spec in scenario.servers.values() if spec.source is not None}
+    for name in sorted(sources):
+        if scenario.servers[name].gpu is None:
+            raise InputError(
+                f"source {name!r} only stores and has no gpu to run codec {codec!r}; want codec: identity, or a gpu",
+                "policies.codec",
+            )
+    if not sources:
+        raise InputError("no server has a source, so no KV moves; want codec: identity", "policies.codec")
 
 
 def _check_open_loop(scenario: Scenario) -> None:

@@ -15,6 +15,7 @@ from simpy import Environment
 from simkv.ahead import Ahead
 from simkv.answering import answer
 from simkv.clock import Order, call_after
+from simkv.coding import Coder, Coding
 from simkv.compute.gpu import Gpu, GpuSequence
 from simkv.errors import InputError, InvariantError
 from simkv.jobs import Job, Query, Receiver, UnderWay
@@ -41,6 +42,7 @@ class Source:
     block_tokens : [tokens] a block.
     text_bytes_per_token : [bytes] of text a token.
     control_bytes : [bytes] of payload in a control message.
+    coding : in which form KV travels.
     sends_text_along : receivers need the text of a chunk beside its KV, to blend it (semantics B3).
     """
 
@@ -56,6 +58,7 @@ class Source:
         block_tokens: int,
         text_bytes_per_token: int,
         control_bytes: int,
+        coding: Coding,
         sends_text_along: bool,
     ) -> None:
         self.env = env
@@ -68,6 +71,8 @@ class Source:
         self.block_tokens = block_tokens
         self._text_bytes_per_token = text_bytes_per_token
         self._control_bytes = control_bytes
+        self._wire_block_bytes = coding.wire_block_bytes
+        self._coder = Coder(gpu, coding, ledger)
         self._sends_text_along = sends_text_along
         self._links: dict[Receiver, Link] = {}
         self._lines: dict[Link, Line] = {}
@@ -126,7 +131,7 @@ class Source:
         """Return [bytes] of KV in the form that a query wants, and of the text that must go along to blend it."""
         text_bytes = self.text_bytes(part, run) if self._sends_text_along and not query.prompt.chained else 0
         if query.form is None:
-            return run.count * self.buffer.block_bytes + text_bytes
+            return run.count * self._wire_block_bytes + text_bytes
         token_bytes = self.buffer.block_bytes // self.block_tokens
         return query.form.payload_bytes(part, run, self.block_tokens, token_bytes) + text_bytes
 
@@ -145,6 +150,7 @@ class Source:
             self._ledger.decide(job.unit, "used_late")
             on_late(job.runs)
         self._promote_compute(job)
+        self._coder.promote(job)
         link = self._links[job.receiver]
         if job.flow is not None:
             link.promote(job.flow)
@@ -179,7 +185,7 @@ class Source:
             self._end(job)
             return
         if job.kind == "text":
-            self._send(job)
+            self._coder.run(job, self._send)
             return
         missing = [gap for span in spans(job.chain) for gap in self.buffer.not_resident(span)]
         if not missing:
@@ -202,7 +208,7 @@ class Source:
         for run in spans(job.chain) or job.runs:
             self.buffer.pin(run)
             job.pinned.append(run)
-        self._send(job)
+        self._coder.run(job, self._send)
 
     def _compute(self, job: Job, gaps: list[Run]) -> None:
         """Take room for what is missing of a job's chain, and prefill it behind what is there."""
@@ -282,13 +288,15 @@ class Source:
         elif job.kind == "compute":
             self._made(job)
         else:
-            self._send(job)
+            self._coder.run(job, self._send)
         for other in after:
             self._prepare(other)
 
     def _send(self, job: Job) -> None:
         """Send a job at once, or in its turn if it has a deadline."""
-        if job.demand or job.deadline_s is None:
+        if job.cancelled:
+            self._end(job)
+        elif job.demand or job.deadline_s is None:
             self._transmit(job)
         else:
             job.in_line = True
@@ -346,7 +354,7 @@ class Source:
             self._lines[link].over(job)
             self.tell(job.receiver, Traffic.SPECULATIVE, lambda: job.receiver.withdrawn(job))
             self._end(job)
-        elif job.waits_for is None:
+        elif job.waits_for is None and not self._coder.is_at(job):
             self._end(job)
 
     def tell(self, receiver: Receiver, traffic: Traffic, action: Callable[[], None], more_bytes: int = 0) -> None:

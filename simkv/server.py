@@ -16,18 +16,20 @@ from simpy import Environment
 from simkv.acquiring import Acquirer, Wanted
 from simkv.claim import Claim, take_overlap
 from simkv.clock import Order, call_at
+from simkv.coding import Coder, Coding
 from simkv.compute.gpu import Gpu
 from simkv.compute.room import Room
 from simkv.errors import InvariantError
 from simkv.first_look import FirstLook
 from simkv.holding import Answers, Holding
-from simkv.jobs import Job, Pieces, Query, Receiver
+from simkv.jobs import Job, Query, Receiver
 from simkv.kv.block import Run, overlap
 from simkv.kv.buffer import KvBuffer
 from simkv.kv.prefix import Conversation, Part, in_parts, is_own
-from simkv.kv.runmap import RunMap, RunSet
+from simkv.kv.runmap import RunSet
 from simkv.kv_ahead import KvAhead
 from simkv.ledger import Ledger, Unit
+from simkv.making import Making
 from simkv.network.link import Traffic
 from simkv.paging import Paging
 from simkv.policies.acquisition.question import Acquisition
@@ -46,6 +48,7 @@ class Server:
     answers : "reserved" = room for an answer is taken with its prompt; "paged" = block by block as it grows.
     upstream : makes its line to the source that sends what is missing; None = everything is computed here.
     acquisition : how missing KV gets here.
+    coding : in which form it travels.
     blend_share : share of each reused independent chunk that is recomputed (semantics B3); 0 = naive.
     text_bytes_per_token : [bytes] of text a token.
     """
@@ -60,6 +63,7 @@ class Server:
         ledger: Ledger,
         answers: Answers = "reserved",
         acquisition: Acquisition,
+        coding: Coding,
         upstream: Callable[[Receiver], Upstream] | None,
         block_tokens: int,
         text_bytes_per_token: int,
@@ -84,7 +88,6 @@ class Server:
         self._blend_share = blend_share
         self._queue: deque[Claim] = deque()  # wait for memory, first come, first served
         self._claims: list[Claim] = []  # wait for something to arrive
-        self._making: RunMap[Claim] = RunMap()  # blocks that requests compute, until their prompt is complete
         self._look = FirstLook(self.buffer, ledger)
         self.fates = self._look.fates
         self._kv = KvAhead(self.buffer, ledger, gave_up=lambda job: self._refuse(job, Traffic.DEMAND))
@@ -97,8 +100,11 @@ class Server:
             arrived=self._wake,
             freed=self._admit_later,
         )
+        self._making = Making(self._texts.computing)
+        self._coder = Coder(self.gpu, coding, ledger)
         self._acquirer = Acquirer(
             *(acquisition, self.buffer, ledger, self._kv, self._texts),
+            wire_block_bytes=coding.wire_block_bytes,
             arrived=self._wake,
             block_tokens=block_tokens,
             text_bytes_per_token=text_bytes_per_token,
@@ -136,9 +142,7 @@ class Server:
         for _, run in claim.recomputed:
             for piece in self._holding.use(claim, run):
                 self._wake(piece)
-            for piece, maker in self._making.overlapping(run):
-                if maker is claim:
-                    self._making.remove(piece)
+            self._making.remove(claim, run)
         claim.is_computed = True
         if claim.lost_tokens:  # in the step that computed it: what others wait for is here, and nobody uses it
             self._holding.unpin(claim)
@@ -185,15 +189,17 @@ class Server:
         if any(overlap(run, awaited) for claim in self._claims for awaited in claim.awaited for run in job.runs):
             return  # asked for since it was sent: there is room already, and the source will hear of it
         self.gpu.catch_up()
-        if (
-            self._queue or self._lost or not job.unit.is_open or not self._kv.accept(job)
-        ):  # not open: its session has ended
+        has_ended = not job.unit.is_open
+        if self._queue or self._lost or has_ended or not self._kv.accept(job):
             self._ledger.decide(job.unit, "never_used")
             self._refuse(job, Traffic.SPECULATIVE)
         self.gpu.room_changed()
 
     def delivered(self, job: Job) -> None:
-        """Take in what has arrived."""
+        """Decode what has arrived, and take it in."""
+        self._coder.run(job, self._take_in)
+
+    def _take_in(self, job: Job) -> None:
         self.gpu.catch_up()
         self._received += 1
         job.received = self._received
@@ -205,7 +211,7 @@ class Server:
         else:
             self._kv.landed(job)
             for piece in [piece for run in job.runs for piece in self.buffer.arriving(run)]:
-                for brought in self._not_made_here(piece):
+                for brought in self._making.gaps(piece):
                     self.buffer.arrive(brought)
                     self._wake(brought)
             self._has_come(job)
@@ -237,10 +243,10 @@ class Server:
     def unavailable(self, conversation: Conversation, runs: list[Run]) -> None:
         """The source has no such blocks: whoever of this conversation waits for them computes them."""
         for claim in [claim for claim in self._claims if claim.conversation is conversation]:
-            for gap in [gap for run in runs for gap in self._not_made_here(run, before=claim)]:
+            for gap in [gap for run in runs for gap in self._making.gaps(run, before=claim)]:
                 found = in_parts(claim.prompt.parts, take_overlap(claim.awaited, gap))
                 claim.recomputed += found
-                self._will_make(claim, found)
+                self._making.add(claim, found)
             for run in runs:
                 take_overlap(claim.again, run)
             self._check_ready(claim)
@@ -288,7 +294,7 @@ class Server:
         if claim.recomputed or any(look.arriving for look in looks) or not self._holding.take(claim, looks):
             return None
         self._lost -= 1
-        self._will_make(claim, claim.recomputed)
+        self._making.add(claim, claim.recomputed)
         if not self._lost:
             self._admit_later()
         return claim.cached_tokens(self._block_tokens)
@@ -308,7 +314,7 @@ class Server:
     def _acquire(self, claim: Claim) -> None:
         """Decide how what is missing gets here, tell the source, and wait if there is something to wait for."""
         wanted = self._want(claim)
-        self._will_make(claim, claim.recomputed)
+        self._making.add(claim, claim.recomputed)
         if self._upstream is not None:
             query = Query(
                 *(self, claim.conversation, claim.prompt, wanted.kv, wanted.texts, self._received),
@@ -329,30 +335,12 @@ class Server:
             return Wanted([], [])
         for run in claim.awaited:
             self._texts.promote(run)
+            self._coder.promote_blocks(run)
         if self._upstream is None:
             return Wanted([], [])
         movable = [(index, run) for index, run in claim.recomputed if not parts[index].fresh]
-        brought = [gap for run in claim.awaited for gap in self._not_made_here(run, before=claim)]
+        brought = [gap for run in claim.awaited for gap in self._making.gaps(run, before=claim)]
         return self._acquirer.want(claim, movable, in_parts(parts, brought), self.env.now)
-
-    def _will_make(self, claim: Claim, pieces: Pieces) -> None:
-        """Note what a request's own prefill makes, so that others wait for it instead of fetching it."""
-        for _, run in pieces:
-            for gap in self._making.gaps(run):
-                self._making.put(gap, claim)
-
-    def _not_made_here(self, run: Run, before: Claim | None = None) -> list[Run]:
-        """Return the parts of `run` that neither speculation computes here nor a request, or one before another.
-
-        Requests wait only for those that were given memory before them, so no two wait for each other.
-        """
-        left = [run]
-        for made, maker in self._making.overlapping(run):
-            if before is None or maker.order < before.order:
-                take_overlap(left, made)
-        for made in self._texts.computing(run):
-            take_overlap(left, made)
-        return left
 
     def _wake(self, piece: Run) -> None:
         """Let every request that waits for these blocks take them into use."""

@@ -12,15 +12,16 @@ work: who arrives waits for the step that is under way and for the one that is d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import heappush
 from typing import Any, Literal
 
 from simpy import Environment
 
-from simkv.clock import Event, Order, call_at
+from simkv.clock import Order, call_at
 from simkv.compute.batch import Batch
-from simkv.compute.leap import Leap
+from simkv.compute.kernel import Kernel, Kernels
+from simkv.compute.leap import Leap, StepEnd
 from simkv.compute.room import Room
 from simkv.compute.scheduler import Scheduler
 from simkv.compute.sequence import GpuSequence
@@ -32,21 +33,6 @@ __all__ = ["Gpu", "GpuSequence"]
 
 Speculative = Literal["idle_only", "leftover"]
 _STEP_END = int(Order.STEP_END)  # a plain number: the queue compares it often
-
-
-class _StepEnd(Event):
-    """The end of a step, or of steps of a leap."""
-
-    __slots__ = ("duration_s", "leap", "outside", "steps")
-
-    def __init__(
-        self, happens: Callable[[Any], None], leap: Leap | None, steps: int, duration_s: float, outside: bool
-    ) -> None:
-        self.callbacks = (happens,)
-        self.leap = leap
-        self.steps = steps
-        self.duration_s = duration_s
-        self.outside = outside
 
 
 class Gpu:
@@ -68,7 +54,7 @@ class Gpu:
     ----------
     demand_s, speculative_s : [s] busy so far, by cause.
     extrapolated_s : [s] of both that were priced outside the measured range of the price list.
-    steps : steps done.
+    steps, kernels : how many are done; work that belongs to no step.
 
     Examples
     --------
@@ -109,6 +95,7 @@ class Gpu:
         self._is_async = async_scheduling
         self._step_by_step = step_by_step
         self._speculative: deque[GpuSequence] = deque()
+        self.kernels = Kernels(env, self._something_changed, self._end_kernel)
         # What is under way: a batch, with a speculative chunk in it or not; a leap; or a speculative chunk alone.
         self._batch: Batch | None = None
         self._leap: Leap | None = None
@@ -155,7 +142,9 @@ class Gpu:
             return
         spent_s = self._env._now - self._busy_since_s
         self._busy_since_s = None
-        if self._speculating is not None and self._batch is None:
+        if self.kernels.running is not None:
+            self._count_kernel(self.kernels.running, spent_s)
+        elif self._speculating is not None and self._batch is None:
             self.speculative_s += spent_s
             self._speculating.spend(spent_s)
         else:
@@ -187,7 +176,7 @@ class Gpu:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
-        return self._who.is_empty and self._next is None and not self._speculative
+        return self._who.is_empty and self._next is None and not self._speculative and self.kernels.is_idle
 
     @property
     def running(self) -> int:
@@ -230,8 +219,11 @@ class Gpu:
 
     def _decide(self) -> None:
         self._deciding = False
-        step = self.steps + 1
         self._busy_since_s = self._env._now  # who is told that it is scheduled may submit another
+        if self.kernels.demand:
+            self.kernels.begin(self.kernels.demand)
+            return
+        step = self.steps + 1
         batch, self._next = self._next, None
         if self._decodes_follow:
             self._decodes_follow = False
@@ -239,9 +231,7 @@ class Gpu:
         if batch is None:
             batch = self._who.form(step)
         if batch is None:
-            self._busy_since_s = None
-            if self._speculative:
-                self._begin_speculative()
+            self._begin_unasked()
             return
         filled = self._fills_up and self._speculative and batch.tokens < self._token_budget
         sharing = self._who.in_batch(batch) if filled else ()
@@ -271,11 +261,11 @@ class Gpu:
         duration_s = self._step_time.step(
             batch.chunks, batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens
         )
-        end = _StepEnd(self._end_step, None, 1, duration_s, self._step_time.outside)
+        end = StepEnd(self._end_step, None, 1, duration_s, self._step_time.outside)
         env: Any = self._env
         heappush(env._queue, (env._now + duration_s, _STEP_END, next(env._eid), end))
 
-    def _end_step(self, end: _StepEnd) -> None:
+    def _end_step(self, end: StepEnd) -> None:
         self._end_demand(1, end.duration_s, end.outside)
 
     def _end_demand(self, steps: int, duration_s: float, outside: bool) -> None:
@@ -293,33 +283,47 @@ class Gpu:
                 sequence.emit()
         for sequence in gone:
             sequence.finish()
-        queue = self._env._queue
-        if queue and queue[0][0] <= self._env._now:
-            self._decide_now()
+        self._decide_after_step()
+
+    def _end_kernel(self, kernel: Kernel) -> None:
+        self._count_kernel(kernel, kernel.duration_s)
+        kernel.on_finished()
+        self._decide_after_step()
+
+    def _count_kernel(self, kernel: Kernel, spent_s: float) -> None:
+        self._busy_since_s = None
+        if kernel.speculative:
+            self.speculative_s += spent_s
+            kernel.spend(spent_s)
         else:
-            self._decide()
+            self.demand_s += spent_s
 
     # -- speculative steps -------------------------------------------------------------------------
+
+    def _begin_unasked(self) -> None:
+        """No demand is runnable: speculate, or be idle."""
+        if self.kernels.speculative:
+            self.kernels.begin(self.kernels.speculative)
+        elif self._speculative:
+            self._begin_speculative()
+        else:
+            self._busy_since_s = None
 
     def _begin_speculative(self) -> None:
         sequence = self._speculative[0]
         tokens = min(sequence.prefill_left_tokens, self._speculative_step_tokens)
         duration_s = self._step_time.step([(tokens, sequence.context_tokens)], 0, 0, 0)
-        self._busy_since_s, self._speculating = self._env._now, sequence
+        self._speculating = sequence
         if self._step_time.outside:
             self.extrapolated_s += duration_s
         sequence.start()
-        call_at(
-            self._env,
-            self._env._now + duration_s,
-            Order.STEP_END,
-            lambda: self._end_speculative(sequence, tokens, duration_s),
-        )
 
-    def _end_speculative(self, sequence: GpuSequence, tokens: int, duration_s: float) -> None:
-        self._busy_since_s = None
-        self._has_speculated(sequence, tokens, duration_s)
-        self._decide_after_step()
+        def end() -> None:
+            self._busy_since_s = None
+            self._has_speculated(sequence, tokens, duration_s)
+            self._decide_after_step()
+
+        call_at(self._env, self._env._now + duration_s, Order.STEP_END, end)
 
     def _has_speculated(self, sequence: GpuSequence, tokens: int, duration_s: float) -> None:
         """Count a speculative chunk; let the sequence go when it is whole or unwanted, or join demand."""
@@ -359,17 +363,14 @@ class Gpu:
 
     def _begin_leap(self, batch: Batch, step: int) -> None:
         leap = self._leap = Leap(self._step_time, self._env._now, batch, self._who.steps_alike(step, self._is_async))
-        if self._step_by_step:
-            self._arm(leap, 1, leap.duration_s(1))
-        else:
-            self._arm(leap, leap.most_steps, leap.most_s)
+        self._arm(leap, *((1, leap.duration_s(1)) if self._step_by_step else (leap.most_steps, leap.most_s)))
 
     def _arm(self, leap: Leap, steps: int, duration_s: float) -> None:
         """Wake at the end of step `steps` of the leap, unless it ends before."""
         leap.armed = steps
         env: Any = self._env
         end_s = leap.start_s + duration_s
-        end = _StepEnd(self._reach, leap, steps, duration_s, False)
+        end = StepEnd(self._reach, leap, steps, duration_s, False)
         at = (end_s if end_s > env._now else env._now, _STEP_END, next(env._eid), end)
         heappush(env._queue, at)
 
@@ -385,7 +386,7 @@ class Gpu:
         if steps != leap.armed:
             self._arm(leap, steps, duration_s)
 
-    def _reach(self, end: _StepEnd) -> None:
+    def _reach(self, end: StepEnd) -> None:
         leap, steps = end.leap, end.steps
         if leap is None or leap is not self._leap:  # it was cut before this boundary
             return

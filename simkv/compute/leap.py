@@ -6,7 +6,10 @@ Boundary k is at start + S(k), with S the price list's closed form, however the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+from simkv.clock import Event
 from simkv.compute.batch import Batch
 from simkv.compute.steptime import StepTime
 
@@ -72,3 +75,18 @@ class Leap:
             steps += 1
             duration_s = self.duration_s(steps)
         return steps, duration_s
+
+
+class StepEnd(Event):
+    """The end of a step, or of steps of a leap."""
+
+    __slots__ = ("duration_s", "leap", "outside", "steps")
+
+    def __init__(
+        self, happens: Callable[[Any], None], leap: Leap | None, steps: int, duration_s: float, outside: bool
+    ) -> None:
+        self.callbacks = (happens,)
+        self.leap = leap
+        self.steps = steps
+        self.duration_s = duration_s
+        self.outside = outside

@@ -53,6 +53,14 @@ class StepTime(Protocol):
         (counted from the start of the first step), and may stop earlier where its cost law changes.
         """
 
+    def stream_s(self, moved_bytes: int) -> float:
+        """Return the duration [s] of a kernel that reads and writes so many bytes of memory, and little else.
+
+        Raises
+        ------
+        InputError : the device's memory was not measured.
+        """
+
 
 @dataclass(frozen=True)
 class FixedStepTime:
@@ -89,6 +97,10 @@ class FixedStepTime:
         steps = _first_at_or_after(until_s, max_steps, self.decode_step_s, 0.0)
         return steps, steps * self.decode_step_s
 
+    def stream_s(self, moved_bytes: int) -> float:
+        """Return 0: only prefills and decodes take time; see `StepTime`."""
+        return 0.0
+
 
 class RooflineStepTime:
     """A step costs what the slower of arithmetic and memory needs, plus a fixed overhead.
@@ -123,6 +135,7 @@ class RooflineStepTime:
         self, shape: ModelShape, flop_per_s: float, memory_bytes_per_s: float, overhead_s: float, weight_bits: int = 16
     ) -> None:
         self._shape = shape
+        self._memory_bytes_per_s = memory_bytes_per_s
         self._overhead_s = overhead_s
         self._linear_s = shape.linear_flop_per_token / flop_per_s
         self._head_s = shape.lm_head_flop / flop_per_s
@@ -167,6 +180,10 @@ class RooflineStepTime:
         first_s = ahead + self._overhead_s
         steps = _first_at_or_after(until_s, max_steps, first_s, growth)
         return steps, _series(steps, first_s, growth)
+
+    def stream_s(self, moved_bytes: int) -> float:
+        """Return bytes over the memory rate reached, plus the overhead of a step; see `StepTime`."""
+        return moved_bytes / self._memory_bytes_per_s + self._overhead_s
 
     def _streamed_s(self, tokens: int) -> float:
         """Return [s] to stream the weights that a step of so many tokens reads: of experts only those it wakes."""

@@ -201,6 +201,10 @@ class TwoTableStepTime:
             step_s += curve.at(total)
         return step_s
 
+    def stream_s(self, moved_bytes: int) -> float:
+        """Refuse: kernels that only move memory are not in the tables; see `StepTime`."""
+        raise InputError("this profile has no times of kernels that code KV; want codec: identity, or another profile")
+
     def span(
         self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
     ) -> tuple[int, float]:

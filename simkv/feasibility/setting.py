@@ -12,6 +12,7 @@ from simkv.compute.profile import PROFILES
 from simkv.compute.steptime import StepTime
 from simkv.feasibility.arithmetic import decode_s, prefill_s, transfer_s
 from simkv.feasibility.asks import Ask, blend_ratio, sampled
+from simkv.kv.codec import CODEC, Codec
 from simkv.model import ModelShape
 from simkv.network.capacity import Replayed
 from simkv.network.transport import make as make_transport
@@ -66,6 +67,7 @@ class Setting:
         traffic = build.read_traffic(scenario, 0, scenario.seed)
         fitting.check_missing(scenario, traffic.header)
         self.blend_ratio = blend_ratio(scenario, traffic.header)
+        self._codec: Codec = CODEC.create(*scenario.policies.codec)
         block_bytes = self.shape.kv_bytes(traffic.header.block_tokens)
         #: Turns in the buffers of the scenario; and, without their times, in buffers that never evict.
         self.sample = sampled(scenario, traffic, block_bytes, self._price)
@@ -83,7 +85,8 @@ class Setting:
 
     def kv_bytes(self, tokens: int) -> int:
         """Return [bytes] that move so that a receiver can use the KV of these tokens: their text too, to blend."""
-        return self.shape.kv_bytes(tokens) + (self.text_bytes(tokens) if self.blend_ratio else 0)
+        wire_bytes = self._codec.wire_bytes(self.shape.kv_bytes(tokens), self.shape.dtype_bytes)
+        return wire_bytes + (self.text_bytes(tokens) if self.blend_ratio else 0)
 
     def text_bytes(self, tokens: int) -> int:
         """Return [bytes] of the text of so many tokens."""

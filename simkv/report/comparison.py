@@ -29,6 +29,7 @@ class ArmInfo:
     ----------
     prefetch, eviction, predictor, acquisition : registered names.
     reference : why no real system could do this ("infeasible reference", ...); empty for a feasible arm.
+    is_exact : whether KV moves as it is, so that no codec changes answers.
     prefetch_oracles, eviction_oracles : the arms that differ from it in that alone and know the future.
 
     Examples
@@ -43,6 +44,7 @@ class ArmInfo:
     predictor: str = "sequential"
     acquisition: str = "fetch"
     reference: str = ""
+    is_exact: bool = True
     prefetch_oracles: tuple[str, ...] = ()
     eviction_oracles: tuple[str, ...] = ()
 
@@ -53,8 +55,8 @@ class ArmInfo:
 
     @property
     def may_be_best(self) -> bool:
-        """Whether "N x" may be quoted against it: feasible and not speculative (semantics A1)."""
-        return not self.is_speculative and not self.reference
+        """Whether "N x" may be quoted against it: feasible, not speculative (semantics A1), and of full quality."""
+        return not self.is_speculative and not self.reference and self.is_exact
 
 
 @dataclass(eq=False)

@@ -58,9 +58,10 @@ def marks(summary: Summary) -> dict[str, int]:
 def _headline(summary: Summary) -> str:
     if summary.best is None:
         return "N x: not quoted; no arm is both feasible and without speculation."
+    exact = "" if all(arm.info.is_exact for arm in summary.arms) else " and codec"
     return (
         f"N x = mean TTFT of {summary.best} / mean TTFT of the arm, over the turns finished in both; {summary.best} "
-        "has the lowest mean TTFT of the feasible arms without speculation."
+        f"has the lowest mean TTFT of the feasible arms without speculation{exact}."
     )
 
 
@@ -101,11 +102,13 @@ def _ratio_method(comparison: Comparison) -> str:
 
 
 def _quality(summary: Summary) -> str:
-    """Return one text when all arms agree, else one an arm (semantics F4)."""
-    told = {arm.info.name: " / ".join(map(str, arm.quality)) or "not modelled" for arm in summary.arms}
-    if len(set(told.values())) == 1:
-        return next(iter(told.values()))
-    return "; ".join(f"{name}: {text}" for name, text in told.items())
+    """Return one text when all arms agree, else who says what (semantics F4)."""
+    told: dict[str, list[str]] = {}
+    for arm in summary.arms:
+        told.setdefault(" / ".join(map(str, arm.quality)) or "not modelled", []).append(arm.info.name)
+    if len(told) == 1:
+        return next(iter(told))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in told.items())
 
 
 def _profiles(scenario: Any) -> str:

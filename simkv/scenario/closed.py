@@ -1,6 +1,6 @@
-"""Questions that a scenario may ask already and that have few answers: admission, codec, composition, initiator.
+"""Questions that a scenario may ask already and that have few answers: admission, composition, initiator.
 
-They are written like any plug-in, but other packages cannot add to them: a codec that nothing would
+They are written like any plug-in, but other packages cannot add to them: an answer that nothing would
 apply must be refused, not accepted.
 """
 
@@ -24,9 +24,9 @@ class ClosedRegistry(Registry[object]):
 
         Examples
         --------
-        >>> CODEC.get("int4")
+        >>> ADMISSION.get("second-time")
         Traceback (most recent call last):
-        simkv.errors.InputError: codec 'int4' is not simulated yet; known: identity
+        simkv.errors.InputError: admission policy 'second-time' is not simulated yet; known: always
         """
         if name in self._factories:
             return self._factories[name]
@@ -40,7 +40,6 @@ class ClosedRegistry(Registry[object]):
 
 
 ADMISSION = ClosedRegistry("admission policy", "")
-CODEC = ClosedRegistry("codec", "")
 INITIATOR = ClosedRegistry("initiator", "")
 COMPOSITION = ClosedRegistry("composition", "")
 
@@ -61,12 +60,6 @@ class Push:
 @dataclass(frozen=True)
 class Pull:
     """The receiver predicts and asks; it knows its own buffer, and its wishes take a delay to arrive."""
-
-
-@CODEC.register("identity")
-@dataclass(frozen=True)
-class Identity:
-    """Move KV as it is: no bytes saved, no quality lost, no time spent."""
 
 
 @COMPOSITION.register("naive")

@@ -35,7 +35,7 @@ REGISTRIES: dict[str, str] = {
     "predictor": "simkv.predictors:PREDICTORS",
     "timing": "simkv.predictors.timing:TIMING",
     "estimator": "simkv.policies:ESTIMATORS",
-    "codec": "simkv.scenario.closed:CODEC",
+    "codec": "simkv.kv.codec:CODEC",
     "composition": "simkv.scenario.closed:COMPOSITION",
     "gpu": "simkv.compute.profile:PROFILES",
     "generator": "simkv.workload.generators:GENERATORS",

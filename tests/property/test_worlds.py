@@ -38,7 +38,7 @@ servers:
 {links}
 policies: {{batching: {batching}, eviction: {eviction}, routing: {routing}, predictor: {predictor},
            prefetch: {prefetch}, acquisition: {acquisition}, initiator: {initiator}, estimator: {estimator},
-           timing: {timing}}}
+           timing: {timing}, codec: {codec}}}
 run: {{step_by_step: {stepped}, control_message: {control}{horizon}}}
 """
 
@@ -200,9 +200,12 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         told["acquisition"] = "fetch"
     sender_gpu = draw(st.sampled_from(["", f"gpu: {told['gpu']}, engine: {{speculative_step: 16}}, "]))
     sender = f"  sender: {{{sender_gpu}buffers: {{hbm: {{size: {draw(rooms) * BLOCK_BYTES} B}}}}}}"
-    told |= {"seed": draw(st.integers(0, 9)), "room": draw(rooms) * BLOCK_BYTES}
+    codec = draw(st.sampled_from(["identity", "int8", "{name: int4, group: 7}"]))
+    can_code = sender_gpu and told["acquisition"] in ("fetch", "resend")
+    told |= {"seed": draw(st.integers(0, 9)), "room": draw(rooms) * BLOCK_BYTES, "codec": "identity"}
     if told["prefetch"] == "none" and draw(st.booleans()):
         return trace, told | {"source": "", "sender": "", "links": ""}
+    told["codec"] = codec if can_code else "identity"
     return trace, told | {"source": "source: sender, ", "sender": sender, "links": draw(links())}
 
 

@@ -34,8 +34,9 @@ servers:
               buffers: {{hbm: {{size: {room} B}}}}}}
 {links}
 policies: {{prefetch: {prefetch}, acquisition: {acquisition}, predictor: {predictor}, eviction: {eviction},
-           routing: {routing}, initiator: {initiator}, timing: {timing}}}
+           routing: {routing}, initiator: {initiator}, timing: {timing}, codec: {codec}}}
 run: {{control_message: {control}{horizon}}}
+{arms}
 """
 LINKS = """
 links:
@@ -85,7 +86,7 @@ def scenario(folder: Path, *sessions: dict[str, Any], layout: str | None = "inde
     values = {
         **{"seed": 1, "trace": trace, "composition": "naive", "workload": "", "count": 1, "gpu": FREE, "step": 16},
         **{"prefetch": "none", "acquisition": "fetch", "predictor": "markov", "eviction": "lru", "routing": "sticky"},
-        **{"initiator": "push", "timing": "semi-markov"},
+        **{"initiator": "push", "timing": "semi-markov", "codec": "identity", "arms": ""},
         **{"control": "0 B", "horizon": "", "delay": "100 ms", "committed": "", "source": "source: sender, "},
         **{"down": "1572.864 kbit/s", "up": "1572.864 kbit/s", "room": receiver_blocks * BLOCK_BYTES},
         "sender": f"  sender: {{{gpu}buffers: {{hbm: {{size: {sender_blocks * BLOCK_BYTES} B}}}}}}",

@@ -43,7 +43,7 @@ class Scenario:
     def for_arm(self, name: str) -> Any:
         _, _, prefetch, acquisition, _ = ARMS[name]
         chosen = {"prefetch": prefetch, "acquisition": acquisition, "eviction": "lru", "predictor": "markov"}
-        chosen |= {"timing": "semi-markov", "estimator": "ewma"}
+        chosen |= {"timing": "semi-markov", "estimator": "ewma", "codec": "identity"}
         return SimpleNamespace(policies=SimpleNamespace(**{k: PlugIn(v) for k, v in chosen.items()}))
 
 

@@ -130,7 +130,7 @@ def test_a_dead_worker_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def policies(**names: str) -> Any:
     chosen = {"prefetch": "none", "eviction": "lru", "predictor": "sequential", "acquisition": "fetch"}
-    chosen |= {"timing": "semi-markov", "estimator": "ewma", **names}
+    chosen |= {"timing": "semi-markov", "estimator": "ewma", "codec": "identity", **names}
     return SimpleNamespace(**{question: SimpleNamespace(name=name) for question, name in chosen.items()})
 
 

@@ -1,0 +1,115 @@
+"""In which form does KV travel? How many bytes it takes on the wire, and what its coding and decoding touch.
+
+Arithmetic only. A codec codes at the sender before a transfer and decodes at the receiver after it; what lies in
+buffers is whole. How long that takes is a GPU's business (`StepTime.stream_s`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from simkv.registry import Registry
+from simkv.units import BITS_PER_BYTE
+
+_SCALE_BYTES = 2  # a 16-bit scale a group, as in KIVI and in the INT8/INT4 KV caches of serving engines
+
+
+class Codec(Protocol):
+    """One method to write, and whether answers are the same."""
+
+    exact: ClassVar[bool]
+
+    def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+        """Return the [bytes] on the wire of so much KV, whose elements take so many each; scales included."""
+
+
+CODEC: Registry[Codec] = Registry("codec", "simkv.codec")
+
+
+@CODEC.register("identity")
+@dataclass(frozen=True)
+class Identity:
+    """Move KV as it is: no bytes saved, no quality lost, no time spent.
+
+    Source: none.
+    """
+
+    exact: ClassVar[bool] = True
+
+    def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+        """Return the same; see `Codec`."""
+        return kv_bytes
+
+
+def _quantised_bytes(kv_bytes: int, element_bytes: int, bits: int, group: int) -> int:
+    """Return [bytes] of the elements at so many bits, and of a scale for each group of them."""
+    elements = kv_bytes // element_bytes
+    return -(-elements * bits // BITS_PER_BYTE) + -(-elements // group) * _SCALE_BYTES
+
+
+def _check_group(group: int) -> None:
+    if group < 1:
+        raise ValueError(f"group: want at least 1 element a scale, got {group}")
+
+
+@dataclass(frozen=True)
+class _Quantised:
+    """Integers of so many bits with a scale a group of elements."""
+
+    bits: ClassVar[int]
+    exact: ClassVar[bool] = False
+
+    group: int = 32
+
+    def __post_init__(self) -> None:
+        _check_group(self.group)
+
+    @property
+    def nominal_ratio(self) -> float:
+        """Size without scales over the size in 16 bits, as papers state it."""
+        return self.bits / 16
+
+    def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+        """Return [bytes] of integers and scales; see `Codec`."""
+        return _quantised_bytes(kv_bytes, element_bytes, self.bits, self.group)
+
+
+@CODEC.register("int8")
+@dataclass(frozen=True)
+class Int8(_Quantised):
+    """Move KV as 8-bit integers with a scale for each group of elements.
+
+    Attributes
+    ----------
+    group : elements that share a scale.
+
+    Source: the INT8 KV caches of LMDeploy and TensorRT-LLM; groups as KIVI's (Liu et al., ICML'24).
+
+    Examples
+    --------
+    >>> Int8().wire_bytes(64_000, 2), Int8().nominal_ratio
+    (34000, 0.5)
+    """
+
+    bits: ClassVar[int] = 8
+
+
+@CODEC.register("int4")
+@dataclass(frozen=True)
+class Int4(_Quantised):
+    """Move KV as 4-bit integers with a scale for each group of elements.
+
+    Attributes
+    ----------
+    group : elements that share a scale.
+
+    Source: KIVI (Liu et al., ICML'24), whose groups are 32 elements; Atom (Zhao et al., MLSys'24).
+
+    Examples
+    --------
+    >>> Int4().wire_bytes(64_000, 2), Int4().nominal_ratio
+    (18000, 0.25)
+    """
+
+    bits: ClassVar[int] = 4
