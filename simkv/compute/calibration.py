@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from simkv.compute.measured import AllReduce, LayerTables, MeasuredStepTime
+from simkv.compute.measured import ALL_REDUCE, AllReduce, LayerTables, MeasuredStepTime
 from simkv.compute.op_table import PASSES, OpTable, layer_tables, pass_tables
 from simkv.compute.steptime import StepTime
 from simkv.compute.tables import Line
@@ -67,6 +67,7 @@ class MeasuredProfile:
     skewed : the source says to price unequal contexts by its measurements.
     notes : what a reader of results should know, by what it is about.
     ops : the times.
+    kind : "imported", or "derived" from times of single operations.
     """
 
     where: str
@@ -80,6 +81,7 @@ class MeasuredProfile:
     skewed: bool
     notes: Mapping[str, str]
     ops: tuple[OpTable, ...] = field(repr=False)
+    kind: str = "imported"
 
     @property
     def of_passes(self) -> bool:
@@ -152,6 +154,12 @@ class MeasuredProfile:
     def _all_reduce(self, bandwidth_bytes_per_s: float | None, latency_s: float | None) -> AllReduce | None:
         if self.tp == 1:
             return None
+        if any(op.name == ALL_REDUCE for op in self.ops):
+            if bandwidth_bytes_per_s is not None or latency_s is not None:
+                raise InputError(
+                    "it holds times of all-reduces; want no link_bandwidth and no link_latency", self.where
+                )
+            return None
         if bandwidth_bytes_per_s is None or latency_s is None:
             absent = "link_bandwidth" if bandwidth_bytes_per_s is None else "link_latency"
             example = "32 GB/s" if bandwidth_bytes_per_s is None else "10 us"
@@ -163,6 +171,7 @@ class MeasuredProfile:
         """Return what a person wants to know of it, the times aside."""
         return {
             "profile": self.where,
+            "kind": self.kind,
             "model": self.model_name,
             "device": self.device,
             "tp": self.tp,
