@@ -168,10 +168,14 @@ def _shape(name: str) -> Any:
 
 def _registered(name: str) -> tuple[dict[str, Any], Any]:
     """Return the parameters of a registered profile, and the profile."""
+    from simkv.compute import shipped
     from simkv.compute.profile import PROFILES
 
     made: Any = PROFILES.create(name)
-    return {"profile": name, "label": made.label, **dataclasses.asdict(made)}, made
+    facts = {"profile": name, "label": made.label, **dataclasses.asdict(made)}
+    if name in shipped.SHIPPED:
+        facts["models"] = [f"{model_name}, tp {tp}" for model_name, tp in shipped.available(name)]
+    return facts, made
 
 
 def _quantity(text: str | None, quantity: Quantity) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -56,7 +56,7 @@ class Prefill:
             count: (part["isl"].to_numpy(float), np.sqrt(part["latency_ms"].to_numpy(float) * _MS))
             for count, part in _by_heads(rows, heads.kv, "isl")
         }
-        self._between = _between(list(self._curves), heads, tables.system)
+        self._weights = _weights(self._curves, heads, tables.system)
         self.floor_s, self.walk_s = _walk(rows, tables.system)
         self._corrected = corrected
 
@@ -68,7 +68,7 @@ class Prefill:
             root = float(np.interp(tokens, lengths, roots))
             return (root * max(1.0, tokens / float(lengths[-1]))) ** 2
 
-        return self._between(of)
+        return sum(weight * of(count) for count, weight in self._weights.items())
 
     def time_s(self, new: int, cached: int) -> float:
         """Return the time [s] of new tokens behind cached ones."""
@@ -101,15 +101,15 @@ class Decode:
             }
             for count, of in _by_heads(rows, heads.kv, "step")
         }
-        self._between = _between(list(self._curves), heads, tables.system)
+        self._weights = _weights(self._curves, heads, tables.system)
 
     def batches(self) -> list[int]:
         """Return the numbers of sequences that were measured, ascending."""
-        return sorted(set.intersection(*(set(of) for of in self._curves.values())))
+        return sorted(set.intersection(*(set(self._curves[count]) for count in self._weights)))
 
     def longest(self, batch: int) -> int:
-        """Return the longest KV [tokens] that was measured for a number of sequences, whatever the heads."""
-        return int(min(of[batch][0][-1] for of in self._curves.values() if batch in of))
+        """Return the longest KV [tokens] that was measured for a number of sequences."""
+        return int(min(self._curves[count][batch][0][-1] for count in self._weights))
 
     def time_s(self, batch: int, kv_tokens: float) -> float:
         """Return the time [s] of a batch that reads so many tokens each."""
@@ -120,7 +120,7 @@ class Decode:
             times = [self._row_s(*batches[place], kv_tokens) for place in places]
             return float(np.interp(batch, places, times))
 
-        return self._between(of)
+        return sum(weight * of(count) for count, weight in self._weights.items())
 
     @staticmethod
     def _row_s(lengths: Array, times: Array, kv_tokens: float) -> float:
@@ -133,18 +133,17 @@ def _by_heads(rows: pd.DataFrame, kv: int, axis: str) -> Iterator[tuple[int, pd.
         yield cast("int", count), part
 
 
-def _between(counts: list[int], heads: Heads, system: str) -> Callable[[Callable[[int], float]], float]:
-    """Return what interpolates a time linearly between the measured numbers of query heads."""
+def _weights(counts: Iterable[int], heads: Heads, system: str) -> dict[int, float]:
+    """Return the measured numbers of query heads whose times are taken, and their weights: linear between two."""
+    counts = list(counts)
     below = [count for count in counts if count <= heads.query]
     above = [count for count in counts if count >= heads.query]
     if not below or not above:
         told = f"{heads.query} query heads of {heads.dim} over {heads.kv} KV heads"
         raise InputError(f"{system}: no times of attention for {told}")
     low, high = max(below), min(above)
-    if low == high:
-        return lambda of: of(low)
-    share = (heads.query - low) / (high - low)
-    return lambda of: (1.0 - share) * of(low) + share * of(high)
+    share = (heads.query - low) / (high - low) if low < high else 0.0
+    return {high: share, low: 1.0 - share}
 
 
 def _walk(rows: pd.DataFrame, system: str) -> tuple[float, float]:
