@@ -6,7 +6,7 @@ How it stands in files is told in `calibration_file`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -88,6 +88,11 @@ class MeasuredProfile:
         """Whether it holds times of whole passes instead of times of operations."""
         return any(op.name in PASSES for op in self.ops)
 
+    @property
+    def has_all_reduce(self) -> bool:
+        """Whether it holds times of what the GPUs of its group tell each other, so that no link is wanted."""
+        return any(op.name == ALL_REDUCE for op in self.ops)
+
     @cached_property
     def _layer_tables(self) -> LayerTables:
         return layer_tables(self.ops, self.skewed)
@@ -122,8 +127,9 @@ class MeasuredProfile:
         Parameters
         ----------
         shape : the model.
-        link_bandwidth_bytes_per_s : [bytes/s] of the link between the GPUs of a group; wanted when tp > 1.
-        link_latency_s : [s] of one hop over it; wanted when tp > 1.
+        link_bandwidth_bytes_per_s : [bytes/s] of the link between the GPUs of a group; wanted when tp > 1, unless it
+            holds times of all-reduces, in whose place a stated link stands.
+        link_latency_s : [s] of one hop over it; wanted with the bandwidth.
         strict : refuse what lies outside the measured range.
 
         Raises
@@ -136,9 +142,16 @@ class MeasuredProfile:
             return TwoTableStepTime(*self._pass_tables, strict)
         all_reduce = self._all_reduce(link_bandwidth_bytes_per_s, link_latency_s)
         try:
-            return MeasuredStepTime(self._layer_tables, shape, all_reduce, strict)
+            return MeasuredStepTime(self._tables_beside(all_reduce), shape, all_reduce, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
+
+    def _tables_beside(self, all_reduce: AllReduce | None) -> LayerTables:
+        """Return the tables; a stated link stands in the place of measured all-reduces."""
+        tables = self._layer_tables
+        if all_reduce is None or not self.has_all_reduce:
+            return tables
+        return replace(tables, dense={name: line for name, line in tables.dense.items() if name != ALL_REDUCE})
 
     def _check_model(self, shape: ModelShape) -> None:
         if not self.shape_facts:
@@ -154,16 +167,13 @@ class MeasuredProfile:
     def _all_reduce(self, bandwidth_bytes_per_s: float | None, latency_s: float | None) -> AllReduce | None:
         if self.tp == 1:
             return None
-        if any(op.name == ALL_REDUCE for op in self.ops):
-            if bandwidth_bytes_per_s is not None or latency_s is not None:
-                raise InputError(
-                    "it holds times of all-reduces; want no link_bandwidth and no link_latency", self.where
-                )
+        if self.has_all_reduce and bandwidth_bytes_per_s is None and latency_s is None:
             return None
         if bandwidth_bytes_per_s is None or latency_s is None:
             absent = "link_bandwidth" if bandwidth_bytes_per_s is None else "link_latency"
             example = "32 GB/s" if bandwidth_bytes_per_s is None else "10 us"
-            found = f"times of one of {self.tp} GPUs, without what they tell each other"
+            alone = f"times of one of {self.tp} GPUs, without what they tell each other"
+            found = "half of a link in place of its all-reduces" if self.has_all_reduce else alone
             raise InputError(f"{found}: want {absent}, such as {example!r}", self.where)
         return AllReduce(self.tp, bandwidth_bytes_per_s, latency_s)
 

@@ -145,11 +145,7 @@ class Measured:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.link_bandwidth_bytes_per_s is not None and not 0 < self.link_bandwidth_bytes_per_s < math.inf:
-            found = self.link_bandwidth_bytes_per_s
-            raise ValueError(f"link_bandwidth_bytes_per_s: want a finite rate above 0, got {found}")
-        if self.link_latency_s is not None and not 0 <= self.link_latency_s < math.inf:
-            raise ValueError(f"link_latency_s: want a finite time, not negative, got {self.link_latency_s}")
+        _check_link(self.link_bandwidth_bytes_per_s, self.link_latency_s)
         profile = read_calibration(self.path)
         if self.tp != profile.tp:
             raise ValueError(f"tp: want {profile.tp}, of which {self.path} holds the times, got {self.tp}")
@@ -160,13 +156,22 @@ class Measured:
         return profile.step_time(shape, self.link_bandwidth_bytes_per_s, self.link_latency_s, self.strict)
 
 
+def _check_link(bandwidth_bytes_per_s: float | None, latency_s: float | None) -> None:
+    if bandwidth_bytes_per_s is not None and not 0 < bandwidth_bytes_per_s < math.inf:
+        raise ValueError(f"link_bandwidth_bytes_per_s: want a finite rate above 0, got {bandwidth_bytes_per_s}")
+    if latency_s is not None and not 0 <= latency_s < math.inf:
+        raise ValueError(f"link_latency_s: want a finite time, not negative, got {latency_s}")
+
+
 @dataclass(frozen=True)
 class Derived:
     """Times put together from published times of single operations: a file a model, by the scenario's model.
 
     Attributes
     ----------
-    tp : GPUs of the tensor-parallel group.
+    tp : GPUs of the tensor-parallel group; their all-reduces are NCCL's inside one node, unless a link is stated.
+    link_bandwidth_bytes_per_s : [bytes/s] of the link between them.
+    link_latency_s : [s] of one hop over it; wanted with the bandwidth.
     strict : refuse what lies outside the measured range instead of extending it.
 
     Source: what the file says of itself.
@@ -176,9 +181,12 @@ class Derived:
     gpu: ClassVar[str]
 
     tp: int = 1
+    link_bandwidth_bytes_per_s: float | None = None
+    link_latency_s: float | None = None
     strict: bool = False
 
     def __post_init__(self) -> None:
+        _check_link(self.link_bandwidth_bytes_per_s, self.link_latency_s)
         degrees = sorted({tp for _, tp in shipped.available(self.gpu)})
         if self.tp not in degrees:
             raise ValueError(f"tp: want {' or '.join(map(str, degrees))}, got {self.tp}")
@@ -190,7 +198,8 @@ class Derived:
         ------
         InputError : no file of this model, or a damaged one.
         """
-        return read_calibration(shipped.find(self.gpu, shape, self.tp)).step_time(shape, strict=self.strict)
+        profile = read_calibration(shipped.find(self.gpu, shape, self.tp))
+        return profile.step_time(shape, self.link_bandwidth_bytes_per_s, self.link_latency_s, self.strict)
 
 
 def read_calibration(path: Path) -> MeasuredProfile:

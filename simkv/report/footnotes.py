@@ -117,7 +117,7 @@ def _profiles(scenario: Any) -> str:
 def _labelled(name: str) -> str:
     """Return the name of a profile, and what its times are where the name does not say it."""
     label = getattr(PROFILES.get(name), "label", "")
-    return name if not label or label in name else f"{name} ({label})"
+    return name if label in name or name in label else f"{name} ({label})"
 
 
 def _extrapolated(summary: Summary) -> str:

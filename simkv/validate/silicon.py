@@ -86,10 +86,10 @@ def _rows(kind: Kind, runs: Sequence[dict[str, str]]) -> Iterator[Row]:
     errors = _errors(runs, derived)
     about = f"TPOT of {len(runs)} runs, {kind}"
     tolerance = TPOT_TOLERANCE if kind == _CLAIMED else None
-    yield compared(f"median |error|: {about}", 0.0, float(np.median(np.abs(errors))), tolerance)
+    yield compared(f"median absolute error: {about}", 0.0, float(np.median(np.abs(errors))), tolerance)
     yield compared(f"median error: {about}", 0.0, float(np.median(errors)))
     if kind == _CLAIMED:
-        yield compared(f"p90 |error|: {about}", 0.0, float(np.percentile(np.abs(errors), _P90)))
+        yield compared(f"p90 of the absolute error: {about}", 0.0, float(np.percentile(np.abs(errors), _P90)))
         ideal = _errors(runs, _roofline(kind.gpu, shape))
         yield compared(f"median error of the ideal roofline: {about}", 0.0, float(np.median(ideal)))
 
@@ -147,8 +147,8 @@ def validate_layers() -> Report:
             rows.append(compared(f"{batch} decodes at {context:,}: {about}", time_ms, ours_ms, LAYER_WORST))
     errors = np.abs([row.error_ratio for row in rows])
     summary = [
-        compared(f"median |error| of {len(rows)} layer times", 0.0, float(np.median(errors)), LAYER_MEDIAN),
-        compared(f"worst |error| of {len(rows)} layer times", 0.0, float(errors.max()), LAYER_WORST),
+        compared(f"median absolute error of {len(rows)} layer times", 0.0, float(np.median(errors)), LAYER_MEDIAN),
+        compared(f"worst absolute error of {len(rows)} layer times", 0.0, float(errors.max()), LAYER_WORST),
     ]
     facts = {"published": told["source"], "simulated": "ready-made profiles (derived), elementwise work left out"}
     return Report("layers", summary + rows, facts)

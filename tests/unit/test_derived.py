@@ -68,14 +68,21 @@ def test_a_group_without_files_is_refused() -> None:
         PROFILES.create("h100-sxm", {"tp": 3})
 
 
-def test_groups_hold_their_all_reduces_and_take_no_link() -> None:
-    """Twice the GPUs take less time for a long prefill, and not half of it."""
+def test_groups_hold_their_all_reduces() -> None:
+    """Twice the GPUs take less time for a long prefill, and not half of it; a stated link stands in their place."""
     alone, pair = (PROFILES.create("h100-sxm", {"tp": tp}).step_time(get("Llama-3.1-8B")) for tp in (1, 2))
     chunk = ([(8192, 0)], 0, 0, 1)
     assert 0.5 < pair.step(*chunk) / alone.step(*chunk) < 0.8
-    profile = shipped.read(shipped.find("h100-sxm", get("Llama-3.1-8B"), 2))
-    with pytest.raises(InputError, match="holds times of all-reduces; want no link_bandwidth"):
-        profile.step_time(get("Llama-3.1-8B"), link_bandwidth_bytes_per_s=1e11, link_latency_s=1e-5)
+    free = {"tp": 2, "link_bandwidth_bytes_per_s": 1e18, "link_latency_s": 0.0}
+    ideal = PROFILES.create("h100-sxm", free).step_time(get("Llama-3.1-8B"))
+    assert ideal.step(*chunk) < pair.step(*chunk)
+    slow = PROFILES.create("h100-sxm", free | {"link_latency_s": 1e-3}).step_time(get("Llama-3.1-8B"))
+    assert slow.step(*chunk) - ideal.step(*chunk) == pytest.approx(32 * 2 * 2 * 1e-3)
+    half = PROFILES.create("h100-sxm", {"tp": 2, "link_latency_s": 0.0})
+    with pytest.raises(
+        InputError, match="half of a link in place of its all-reduces: want link_bandwidth, such as '32 GB/s'"
+    ):
+        half.step_time(get("Llama-3.1-8B"))
 
 
 # -- damaged files ------------------------------------------------------------------------------------------------
