@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from simkv.compute.lockstep import LockstepStepTime, Spread
 from simkv.compute.measured import ALL_REDUCE, AllReduce, LayerTables, MeasuredStepTime
 from simkv.compute.op_table import PASSES, OpTable, layer_tables, pass_tables
 from simkv.compute.steptime import StepTime
@@ -121,6 +122,8 @@ class MeasuredProfile:
         link_bandwidth_bytes_per_s: float | None = None,
         link_latency_s: float | None = None,
         strict: bool = False,
+        *,
+        expert_ranks: int = 1,
     ) -> StepTime:
         """Return the price list of this device for a model, which must be the one that was measured.
 
@@ -131,6 +134,7 @@ class MeasuredProfile:
             holds times of all-reduces, in whose place a stated link stands.
         link_latency_s : [s] of one hop over it; wanted with the bandwidth.
         strict : refuse what lies outside the measured range.
+        expert_ranks : data-parallel ranks over which experts are spread, in one batch; the link is wanted when > 1.
 
         Raises
         ------
@@ -142,9 +146,22 @@ class MeasuredProfile:
             return TwoTableStepTime(*self._pass_tables, strict)
         all_reduce = self._all_reduce(link_bandwidth_bytes_per_s, link_latency_s)
         try:
+            if expert_ranks > 1:
+                return self._in_lockstep(shape, all_reduce, (link_bandwidth_bytes_per_s, link_latency_s), expert_ranks)
             return MeasuredStepTime(self._tables_beside(all_reduce), shape, all_reduce, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
+
+    def _in_lockstep(
+        self, shape: ModelShape, all_reduce: AllReduce | None, link: tuple[float | None, float | None], ranks: int
+    ) -> StepTime:
+        tables, (bandwidth, latency) = self._tables_beside(all_reduce), link
+        if tables.experts is None:
+            raise InputError(f"no times of experts (table moe), which {ranks} data-parallel ranks share")
+        if bandwidth is None or latency is None:
+            raise InputError(f"want the link between {ranks} data-parallel ranks: link_bandwidth and link_latency")
+        rank = MeasuredStepTime(tables, shape, all_reduce, experts_elsewhere=True)
+        return LockstepStepTime(rank, Spread(ranks, tables.experts, shape, bandwidth, latency))
 
     def _tables_beside(self, all_reduce: AllReduce | None) -> LayerTables:
         """Return the tables; a stated link stands in the place of measured all-reduces."""

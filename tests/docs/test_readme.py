@@ -17,6 +17,7 @@ from simkv.profiling import open_profile
 from simkv.profiling.writing import write
 from tests.conftest import DATA
 from tests.unit.measured_tables import npz, tables
+from tests.unit.vllm_run import vllm_run
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,10 +68,12 @@ def test_there_are_commands_to_check() -> None:
 
 def with_data(argument: str) -> str:
     """Return the real folder that an argument stands for, or skip where it is absent."""
-    folder = {"TABLES": DATA / "gpu_profiles", "RUN": DATA / "vllm_runs" / "rtx4090_llama-3.1-8b"}.get(argument)
-    if folder is not None and not folder.is_dir():
+    folder = DATA / "gpu_profiles"
+    if argument != "TABLES":
+        return argument
+    if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set SIMKV_DATA)")
-    return str(folder or argument)
+    return str(folder)
 
 
 @pytest.mark.parametrize("command", commands("simkv"))
@@ -81,11 +84,15 @@ def test_command_runs(command: str, tmp_path: Path) -> None:
         arguments += ["--set", "replications=1", "--set", "workload.sessions=4"]
     if command.startswith("simkv explain"):  # what an earlier line of the page saved
         assert simkv(["run", "scenarios/three_turns.yaml"], tmp_path).returncode == 0
-    if command.startswith("simkv profile"):  # small files of the two forms, and what an earlier line of the page wrote
+    if command.startswith("simkv validate"):
+        vllm_run(tmp_path / "DIR")
+    if command.startswith(
+        ("simkv profile", "simkv validate")
+    ):  # small files of the two forms, and what an earlier line of the page wrote
         tables(tmp_path / "TABLES", model="Qwen/Qwen2.5-3B")
         npz(tmp_path / "timing.npz")
         write(open_profile(tmp_path / "TABLES"), tmp_path / "gpu.json")
-    if command.startswith(("simkv profile derive", "simkv validate")):
+    if command.startswith("simkv profile derive"):
         arguments = [with_data(argument) for argument in arguments]
     done = simkv(arguments, tmp_path)
     assert done.returncode == 0, done.stderr
