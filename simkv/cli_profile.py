@@ -76,6 +76,31 @@ def _write(told: MeasuredProfile, out: Path) -> None:
 
 
 @profile.command()
+@click.option("--gpu", metavar="NAME", help="Such as h100-sxm; left out with --all: every one.")
+@click.option("--model", metavar="NAME", help="A built-in model, or a config.json.")
+@click.option("--tp", type=click.IntRange(min=1), default=1, show_default=True, help="Tensor-parallel degree.")
+@click.option("--from", "source", required=True, metavar="DIR|aic", help="Folder of tables, or the installed wheel.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PATH", help="NAME.json; --all: folder.")
+@click.option("--all", "every", is_flag=True, help="All ready-made profiles, each in the folder of its GPU.")
+def derive(gpu: str | None, model: str | None, tp: int, source: str, out: Path, every: bool) -> None:
+    """Derive a profile from published times of single operations.
+
+    DIR holds MANIFEST.csv, aic/, llmservingsim/ (docs/profiles.md); aic is the package aiconfigurator-core 0.12.
+    """
+    from simkv.profiling import derived
+
+    if every:
+        from simkv.profiling.derived.shipping import write_all
+
+        for path in write_all(source, out, gpu):
+            click.echo(str(path))
+        return
+    if gpu is None or model is None:
+        raise click.UsageError("want --gpu and --model, or --all")
+    _write(derived.derive(gpu, model, source, tp), out)
+
+
+@profile.command()
 @click.argument("name", metavar="FILE|NAME")
 @click.option("--tp", type=click.IntRange(min=1), default=1, show_default=True, help="Of a folder of tables.")
 @click.option("--model", metavar="NAME", help=f"Draw prices of this model.  [default: the measured one, or {_DRAWN}]")
@@ -143,10 +168,14 @@ def _shape(name: str) -> Any:
 
 def _registered(name: str) -> tuple[dict[str, Any], Any]:
     """Return the parameters of a registered profile, and the profile."""
+    from simkv.compute import shipped
     from simkv.compute.profile import PROFILES
 
     made: Any = PROFILES.create(name)
-    return {"profile": name, "label": made.label, **dataclasses.asdict(made)}, made
+    facts = {"profile": name, "label": made.label, **dataclasses.asdict(made)}
+    if name in shipped.SHIPPED:
+        facts["models"] = [f"{model_name}, tp {tp}" for model_name, tp in shipped.available(name)]
+    return facts, made
 
 
 def _quantity(text: str | None, quantity: Quantity) -> float | None:

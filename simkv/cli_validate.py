@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from simkv.validate.rows import Report
+    from simkv.validate.transfers import Fits
     from simkv.validate.vllm import Comparison
 
 
@@ -80,3 +82,69 @@ def _print(found: Comparison) -> None:
     click.echo(f"profile: {found.profile}")
     for name, text in found.facts.items():
         click.echo(f"{name}: {text}")
+
+
+@validate.command()
+@click.argument("path", metavar="CSV", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def transfers(path: Path, as_json: bool) -> None:
+    """Fit alpha + descriptors x delta + bytes / B to measured transfers, and foretell each row from the others.
+
+    CSV has the columns bytes and seconds, and may have descriptors (pieces posted) and label (rows of one law).
+    """
+    from simkv.validate import transfers as measured
+
+    found = measured.validate(path)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))
+    else:
+        _print_fits(found)
+
+
+def _print_fits(found: Fits) -> None:
+    for cell in found.cells:
+        per_piece = "" if cell["delta_s"] is None else f" + {1e6 * cell['delta_s']:.3g} us a descriptor"
+        rate = "any rate" if cell["bytes_per_s"] is None else f"{cell['bytes_per_s'] / 1e9:.4g} GB/s"
+        name = f"{cell['label']}: " if cell["label"] else ""
+        click.echo(f"{name}{1e6 * cell['alpha_s']:.4g} us{per_piece} + bytes / {rate} ({cell['n']} rows)")
+    summary = found.summary
+    told = ", ".join(f"{key} {100 * summary[f'{key}_abs_error_ratio']:.1f} %" for key in ("median", "p95", "max"))
+    click.echo(f"each row foretold from the others: error {told}")
+
+
+def _published(name: str, about: str) -> None:
+    """Add the command of one comparison with a published table."""
+
+    @validate.command(name, help=about)
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    def compare(as_json: bool) -> None:
+        from simkv.validate import report
+
+        found = report(name)
+        if as_json:
+            click.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))
+        else:
+            _print_report(found)
+
+
+_published("silicon", "TPOT of measured serving runs against the ready-made profiles; the ideal roofline beside.")
+_published("layers", "Times of one layer on H100 and A100 against a table that was composed independently.")
+_published("disaggregated", "Transfer and TTFT of vLLM's prefill/decode disaggregation, each from the other lengths.")
+_published("pull-or-recompute", "llm-d's times of pulling or recomputing a remote prefix, each from the other lengths.")
+_published("cacheblend", "What CacheBlend's loading controller weighs: load and recompute of a layer.")
+
+
+def _print_report(found: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{found.name}: simulated against published", title_justify="left")
+    for column in ("quantity", "published", "simulated", "error", "tolerance", "verdict"):
+        table.add_column(column, justify="left" if column == "quantity" else "right", overflow="fold")
+    for row in found.rows:
+        tolerance = "" if row.tolerance is None else f"{100 * row.tolerance:.0f} %"
+        numbers = (f"{row.published:.4g}", f"{row.simulated:.4g}", f"{100 * row.error_ratio:+.1f} %")
+        table.add_row(row.quantity, *numbers, tolerance, row.verdict)
+    Console(width=150, markup=False).print(table)
+    for about, text in found.facts.items():
+        click.echo(f"{about}: {text}")

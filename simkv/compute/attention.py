@@ -16,7 +16,8 @@ class Attention:
     """Attention of one layer [s], by new tokens, tokens cached before them, decodes, and the KV that each reads.
 
     Each pair of (prefill_chunk, n_decode) has a grid of its own over (kv_prefill, kv_decode): bilinear inside it,
-    linear between pairs. Where a pair is missing, the line through the two nearest numbers of decodes goes on.
+    linear between pairs. Where a pair is missing, the line through the two nearest numbers of decodes goes on. Where no
+    chunk stands beside decodes at all, both together cost the sum.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ class Attention:
         }
         self._chunks = sorted(self._decodes)
         self._prefills = [chunk for chunk in self._chunks if chunk]
+        self._adds = not any(chunk and decodes for chunk, decodes in by_pair)
 
     def at(self, chunk: float, kv_prefill: float, decodes: int, kv_decode: float, outside: Outside) -> float:
         """Return the time [s] of a batch; not cut at zero.
@@ -55,9 +57,12 @@ class Attention:
         kv_decode : [tokens] of KV that each of them reads, its newest token included.
         outside : where leaving the grid is noted.
         """
-        chunks = self._chunks if decodes else self._prefills
         if not chunk:
             return self._of_chunk(0, 0.0, decodes, kv_decode, outside)
+        if decodes and self._adds:
+            alone_s = self._of_chunk(0, 0.0, decodes, kv_decode, outside)
+            return alone_s + self.at(chunk, kv_prefill, 0, 0.0, outside)
+        chunks = self._chunks if decodes else self._prefills
         return along(
             chunks,
             chunk,

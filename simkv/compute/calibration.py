@@ -6,12 +6,12 @@ How it stands in files is told in `calibration_file`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from simkv.compute.lockstep import LockstepStepTime, Spread
-from simkv.compute.measured import AllReduce, LayerTables, MeasuredStepTime
+from simkv.compute.measured import ALL_REDUCE, AllReduce, LayerTables, MeasuredStepTime
 from simkv.compute.op_table import PASSES, OpTable, layer_tables, pass_tables
 from simkv.compute.steptime import StepTime
 from simkv.compute.tables import Line
@@ -68,6 +68,7 @@ class MeasuredProfile:
     skewed : the source says to price unequal contexts by its measurements.
     notes : what a reader of results should know, by what it is about.
     ops : the times.
+    kind : "imported", or "derived" from times of single operations.
     """
 
     where: str
@@ -81,11 +82,17 @@ class MeasuredProfile:
     skewed: bool
     notes: Mapping[str, str]
     ops: tuple[OpTable, ...] = field(repr=False)
+    kind: str = "imported"
 
     @property
     def of_passes(self) -> bool:
         """Whether it holds times of whole passes instead of times of operations."""
         return any(op.name in PASSES for op in self.ops)
+
+    @property
+    def has_all_reduce(self) -> bool:
+        """Whether it holds times of what the GPUs of its group tell each other, so that no link is wanted."""
+        return any(op.name == ALL_REDUCE for op in self.ops)
 
     @cached_property
     def _layer_tables(self) -> LayerTables:
@@ -123,8 +130,9 @@ class MeasuredProfile:
         Parameters
         ----------
         shape : the model.
-        link_bandwidth_bytes_per_s : [bytes/s] of the link between the GPUs of a group; wanted when tp > 1.
-        link_latency_s : [s] of one hop over it; wanted when tp > 1.
+        link_bandwidth_bytes_per_s : [bytes/s] of the link between the GPUs of a group; wanted when tp > 1, unless it
+            holds times of all-reduces, in whose place a stated link stands.
+        link_latency_s : [s] of one hop over it; wanted with the bandwidth.
         strict : refuse what lies outside the measured range.
         expert_ranks : data-parallel ranks over which experts are spread, in one batch; the link is wanted when > 1.
 
@@ -140,20 +148,27 @@ class MeasuredProfile:
         try:
             if expert_ranks > 1:
                 return self._in_lockstep(shape, all_reduce, (link_bandwidth_bytes_per_s, link_latency_s), expert_ranks)
-            return MeasuredStepTime(self._layer_tables, shape, all_reduce, strict)
+            return MeasuredStepTime(self._tables_beside(all_reduce), shape, all_reduce, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
 
     def _in_lockstep(
         self, shape: ModelShape, all_reduce: AllReduce | None, link: tuple[float | None, float | None], ranks: int
     ) -> StepTime:
-        tables, (bandwidth, latency) = self._layer_tables, link
+        tables, (bandwidth, latency) = self._tables_beside(all_reduce), link
         if tables.experts is None:
             raise InputError(f"no times of experts (table moe), which {ranks} data-parallel ranks share")
         if bandwidth is None or latency is None:
             raise InputError(f"want the link between {ranks} data-parallel ranks: link_bandwidth and link_latency")
         rank = MeasuredStepTime(tables, shape, all_reduce, experts_elsewhere=True)
         return LockstepStepTime(rank, Spread(ranks, tables.experts, shape, bandwidth, latency))
+
+    def _tables_beside(self, all_reduce: AllReduce | None) -> LayerTables:
+        """Return the tables; a stated link stands in the place of measured all-reduces."""
+        tables = self._layer_tables
+        if all_reduce is None or not self.has_all_reduce:
+            return tables
+        return replace(tables, dense={name: line for name, line in tables.dense.items() if name != ALL_REDUCE})
 
     def _check_model(self, shape: ModelShape) -> None:
         if not self.shape_facts:
@@ -169,10 +184,13 @@ class MeasuredProfile:
     def _all_reduce(self, bandwidth_bytes_per_s: float | None, latency_s: float | None) -> AllReduce | None:
         if self.tp == 1:
             return None
+        if self.has_all_reduce and bandwidth_bytes_per_s is None and latency_s is None:
+            return None
         if bandwidth_bytes_per_s is None or latency_s is None:
             absent = "link_bandwidth" if bandwidth_bytes_per_s is None else "link_latency"
             example = "32 GB/s" if bandwidth_bytes_per_s is None else "10 us"
-            found = f"times of one of {self.tp} GPUs, without what they tell each other"
+            alone = f"times of one of {self.tp} GPUs, without what they tell each other"
+            found = "half of a link in place of its all-reduces" if self.has_all_reduce else alone
             raise InputError(f"{found}: want {absent}, such as {example!r}", self.where)
         return AllReduce(self.tp, bandwidth_bytes_per_s, latency_s)
 
@@ -180,6 +198,7 @@ class MeasuredProfile:
         """Return what a person wants to know of it, the times aside."""
         return {
             "profile": self.where,
+            "kind": self.kind,
             "model": self.model_name,
             "device": self.device,
             "tp": self.tp,

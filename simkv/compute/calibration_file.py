@@ -22,7 +22,9 @@ from simkv.errors import InputError
 from simkv.registry import did_you_mean
 
 #: What a calibration file says of itself.
-SCHEMA, SCHEMA_VERSION, KIND = "simkv.calibration", 1, "imported"
+SCHEMA, SCHEMA_VERSION = "simkv.calibration", 1
+#: Imported as others measured it, or derived from times of single operations.
+KINDS = ("imported", "derived")
 
 #: Grids with more places than this are told by their ends alone.
 MOST_PLACES = 256
@@ -110,6 +112,7 @@ def read(path: Path) -> MeasuredProfile:
         skewed=told["unequal_contexts"],
         notes=told["notes"],
         ops=ops,
+        kind=told["kind"],
     )
 
 
@@ -193,8 +196,8 @@ def _check_items(value: Any, kind: type, at: str) -> None:
 
 
 def _check_header(told: Mapping[str, Any]) -> None:
-    if told["kind"] != KIND:
-        raise InputError(f"kind: want {KIND!r}, got {told['kind']!r}")
+    if told["kind"] not in KINDS:
+        raise InputError(f"kind: want {' or '.join(map(repr, KINDS))}, got {told['kind']!r}")
     if told["device"]["tp"] < 1:
         raise InputError(f"device.tp: want at least 1 GPU, got {told['device']['tp']}")
     shape = told["model"]["shape"]

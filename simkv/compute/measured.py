@@ -19,14 +19,14 @@ from simkv.model import ModelShape
 PER_LAYER: Mapping[str, int] = {"qkv_proj": 1, "rotary_emb": 1, "o_proj": 1, "layernorm": 2}
 #: The MLP of a layer; a table of experts stands in its place.
 MLP: Mapping[str, int] = {"gate_up_proj": 1, "act_fn": 1, "down_proj": 1}
-#: Run once a layer where the model has it (Qwen3).
-OPTIONAL: Mapping[str, int] = {"qk_norm": 1}
+ALL_REDUCE = "all_reduce"
+_ALL_REDUCES = 2  # a layer: after the attention and after the MLP (Megatron-LM, Shoeybi et al. 2019, section 3)
+#: Run in a layer where the model (Qwen3) or the tensor-parallel group has it, and the tables do.
+OPTIONAL: Mapping[str, int] = {"qk_norm": 1, ALL_REDUCE: _ALL_REDUCES}
 #: Run once a step.
 ONCE = ("embedding", "final_layernorm")
 #: Operations by the number of sequences that emit a token.
 PER_SEQUENCE = ("lm_head", "sampler")
-
-_ALL_REDUCES = 2  # a layer: after the attention and after the MLP (Megatron-LM, Shoeybi et al. 2019, section 3)
 
 
 class AllReduce(NamedTuple):

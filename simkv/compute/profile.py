@@ -1,7 +1,8 @@
 """What is known of a device: named profiles that price its steps.
 
-A profile turns a model's shape into a `StepTime`. Those that are shipped are computed from data sheets and a stated
-efficiency, and say so in their name (`analytic-`); `measured` reads a calibration file.
+A profile turns a model's shape into a `StepTime`. Those that are shipped are either computed from data sheets and a
+stated efficiency, and say so in their name (`analytic-`), or derived from published times of single operations, and say
+so in their label; `measured` reads a calibration file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast, get_type_hints
 
-from simkv.compute import calibration_file
+from simkv.compute import calibration_file, shipped
 from simkv.compute.calibration import MeasuredProfile
 from simkv.compute.steptime import FixedStepTime, RooflineStepTime, StepTime
 from simkv.errors import InputError
@@ -144,11 +145,7 @@ class Measured:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.link_bandwidth_bytes_per_s is not None and not 0 < self.link_bandwidth_bytes_per_s < math.inf:
-            found = self.link_bandwidth_bytes_per_s
-            raise ValueError(f"link_bandwidth_bytes_per_s: want a finite rate above 0, got {found}")
-        if self.link_latency_s is not None and not 0 <= self.link_latency_s < math.inf:
-            raise ValueError(f"link_latency_s: want a finite time, not negative, got {self.link_latency_s}")
+        _check_link(self.link_bandwidth_bytes_per_s, self.link_latency_s)
         profile = read_calibration(self.path)
         if self.tp != profile.tp:
             raise ValueError(f"tp: want {profile.tp}, of which {self.path} holds the times, got {self.tp}")
@@ -156,6 +153,52 @@ class Measured:
     def step_time(self, shape: ModelShape) -> StepTime:
         """Return the measured price list."""
         profile = read_calibration(self.path)
+        return profile.step_time(shape, self.link_bandwidth_bytes_per_s, self.link_latency_s, self.strict)
+
+
+def _check_link(bandwidth_bytes_per_s: float | None, latency_s: float | None) -> None:
+    if bandwidth_bytes_per_s is not None and not 0 < bandwidth_bytes_per_s < math.inf:
+        raise ValueError(f"link_bandwidth_bytes_per_s: want a finite rate above 0, got {bandwidth_bytes_per_s}")
+    if latency_s is not None and not 0 <= latency_s < math.inf:
+        raise ValueError(f"link_latency_s: want a finite time, not negative, got {latency_s}")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Times put together from published times of single operations: a file a model, by the scenario's model.
+
+    Attributes
+    ----------
+    tp : GPUs of the tensor-parallel group; their all-reduces are NCCL's inside one node, unless a link is stated.
+    link_bandwidth_bytes_per_s : [bytes/s] of the link between them.
+    link_latency_s : [s] of one hop over it; wanted with the bandwidth.
+    strict : refuse what lies outside the measured range instead of extending it.
+
+    Source: what the file says of itself.
+    """
+
+    label: ClassVar[str] = "derived"
+    gpu: ClassVar[str]
+
+    tp: int = 1
+    link_bandwidth_bytes_per_s: float | None = None
+    link_latency_s: float | None = None
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _check_link(self.link_bandwidth_bytes_per_s, self.link_latency_s)
+        degrees = sorted({tp for _, tp in shipped.available(self.gpu)})
+        if self.tp not in degrees:
+            raise ValueError(f"tp: want {' or '.join(map(str, degrees))}, got {self.tp}")
+
+    def step_time(self, shape: ModelShape) -> StepTime:
+        """Return the derived price list.
+
+        Raises
+        ------
+        InputError : no file of this model, or a damaged one.
+        """
+        profile = read_calibration(shipped.find(self.gpu, shape, self.tp))
         return profile.step_time(shape, self.link_bandwidth_bytes_per_s, self.link_latency_s, self.strict)
 
 
@@ -182,6 +225,8 @@ def read_calibration(path: Path) -> MeasuredProfile:
 
 @lru_cache(maxsize=8)
 def _read_once(path: Path, mtime_ns: int, size: int) -> MeasuredProfile:
+    if path.is_relative_to(shipped.FOLDER):
+        return shipped.read(path)
     profile = calibration_file.read(path)
     profile.check()
     return profile
@@ -302,5 +347,13 @@ def _ready_made(told: dict[str, Any]) -> type[Analytic]:
     )
 
 
+def _derived(name: str, device: str, source: str) -> type[Derived]:
+    doc = f"{device}: derived from measured times of single operations, a file a model.\n\nSource: {source}."
+    namespace = {"__doc__": doc, "__module__": __name__, "gpu": name, "__annotations__": {"gpu": ClassVar[str]}}
+    return dataclass(frozen=True)(type(name.replace("-", "_"), (Derived,), namespace))
+
+
 for _name, _profile in read_folder(resources.files("simkv.profiles")).items():
     PROFILES.register(_name)(_profile)
+for _name, (_device, _source) in shipped.SHIPPED.items():
+    PROFILES.register(_name)(_derived(_name, _device, _source))

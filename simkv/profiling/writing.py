@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simkv.compute.calibration import MeasuredProfile
-from simkv.compute.calibration_file import KIND, SCHEMA, SCHEMA_VERSION, axis_of, columns
+from simkv.compute.calibration_file import SCHEMA, SCHEMA_VERSION, axis_of, columns
 from simkv.compute.op_table import OpTable
 from simkv.errors import InputError
 from simkv.workload.output import write_lines
@@ -68,7 +68,7 @@ def header(profile: MeasuredProfile, data: str, sha256: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "kind": KIND,
+        "kind": profile.kind,
         "model": {"name": profile.model_name, "shape": dict(profile.shape_facts)},
         "device": {"name": profile.device, "tp": profile.tp},
         "software": dict(profile.software),

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from simkv.compute.profile import PROFILES
 from simkv.report.layout import UNDEFINED, WIDTH, cut
 from simkv.statistics import FEWEST_BOOTSTRAPPED
 
@@ -113,7 +114,13 @@ def _quality(summary: Summary) -> str:
 
 def _profiles(scenario: Any) -> str:
     gpus = {name: server.gpu for name, server in scenario.servers.items()}
-    return ", ".join(f"{name} {gpu.name}" for name, gpu in gpus.items() if gpu is not None) or "none"
+    return ", ".join(f"{name} {_labelled(gpu.name)}" for name, gpu in gpus.items() if gpu is not None) or "none"
+
+
+def _labelled(name: str) -> str:
+    """Return the name of a profile, and what its times are where the name does not say it."""
+    label = getattr(PROFILES.get(name), "label", "")
+    return name if label in name or name in label else f"{name} ({label})"
 
 
 def _extrapolated(summary: Summary) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from simkv.profiling import open_profile
 from simkv.profiling.writing import write
+from tests.conftest import DATA
 from tests.unit.measured_tables import npz, tables
 from tests.unit.vllm_run import vllm_run
 
@@ -65,6 +66,16 @@ def test_there_are_commands_to_check() -> None:
     assert len(blocks("python")) == 1
 
 
+def with_data(argument: str) -> str:
+    """Return the real folder that an argument stands for, or skip where it is absent."""
+    folder = DATA / "gpu_profiles"
+    if argument != "TABLES":
+        return argument
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (set SIMKV_DATA)")
+    return str(folder)
+
+
 @pytest.mark.parametrize("command", commands("simkv"))
 def test_command_runs(command: str, tmp_path: Path) -> None:
     """Each `simkv` line ends with exit code 0; runs of the slice are cut to one replication here."""
@@ -81,6 +92,8 @@ def test_command_runs(command: str, tmp_path: Path) -> None:
         tables(tmp_path / "TABLES", model="Qwen/Qwen2.5-3B")
         npz(tmp_path / "timing.npz")
         write(open_profile(tmp_path / "TABLES"), tmp_path / "gpu.json")
+    if command.startswith("simkv profile derive"):
+        arguments = [with_data(argument) for argument in arguments]
     done = simkv(arguments, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).strip()

@@ -44,8 +44,8 @@ def test_a_shipped_profile_is_registered_as_its_file_says(path: Path) -> None:
     assert isinstance(profile.step_time(get("Qwen2.5-3B")), RooflineStepTime)
 
 
-def test_every_profile_that_is_not_fixed_says_analytic() -> None:
-    """Nothing shipped was measured, and the name and the label both say so."""
+def test_every_profile_of_data_sheets_says_analytic() -> None:
+    """What rests on data sheets alone says so in its name and in its label."""
     named = {path.stem for path in FILES}
     assert named == {name for name in PROFILES if name.startswith("analytic-")}
     assert {PROFILES.get(name).label for name in named} == {"analytic"}  # type: ignore[attr-defined]

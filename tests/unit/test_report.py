@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simkv.report import footnotes
 from simkv.report.comparison import ArmInfo, Comparison
 from simkv.report.figures import save_all, ttft_cdf, where_bytes_went
 from simkv.report.layout import WIDTH, cut, decimals
@@ -56,6 +57,19 @@ def test_the_footnotes_say_what_must_be_said() -> None:
         "Nothing is ranked by it.",
     ):
         assert words.replace("\n  ", " ") in text.replace("\n  ", " "), words
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("h100-sxm", "h100-sxm (derived)"),
+        ("analytic-h100-sxm", "analytic-h100-sxm"),
+        ("fixed", "fixed"),
+        ("measured", "measured"),
+    ],
+)
+def test_a_profile_that_does_not_say_what_it_rests_on_is_labelled(name: str, told: str) -> None:
+    assert footnotes._labelled(name) == told
 
 
 def test_what_was_lost_stands_beside_the_means() -> None:
