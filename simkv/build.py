@@ -291,16 +291,18 @@ class _Maker:
             sends_text_along=self.blend_share > 0,
         )
 
-    def _coding(self, name: str, spec: ServerSpec) -> Coding:
+    def _coding(self, server: str, spec: ServerSpec) -> Coding:
         price: StepTime = FixedStepTime(0.0, 0.0)
+        block_tokens = self._header.block_tokens
         if not self.codec.exact:
             assert spec.gpu is not None
             price = PROFILES.create(*spec.gpu).step_time(self.shape)
             try:
-                price.stream_s(1)
+                for name in self.codec.kernels:
+                    price.kernel_s(name, 1, 1)
             except InputError as error:
-                raise InputError(error.message, f"servers.{name}.gpu") from None
-        return Coding(self.codec, self.block_bytes, self.shape.dtype_bytes, price.stream_s)
+                raise InputError(error.message, f"servers.{server}.gpu") from None
+        return Coding(self.codec, block_tokens, self.block_bytes, self.shape.dtype_bytes, price.kernel_s)
 
     def _gpu(self, instance: str, spec: ServerSpec, room: Room | None) -> Gpu:
         assert spec.gpu is not None

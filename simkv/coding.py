@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from simkv.compute.gpu import Gpu
 from simkv.compute.kernel import Kernel
@@ -11,6 +12,11 @@ from simkv.kv.block import Run, overlap
 from simkv.kv.codec import Codec
 from simkv.ledger import Ledger
 
+Way = Literal["code", "decode"]
+
+#: Operation, [tokens] and moved [bytes] -> [s] that a GPU takes: `StepTime.kernel_s`.
+KernelTime = Callable[[str, int, int], float]
+
 
 class Coding:
     """What a codec costs at one node: bytes on the wire, and GPU time.
@@ -18,9 +24,9 @@ class Coding:
     Parameters
     ----------
     codec : what it does to the bytes.
-    block_bytes : [bytes] a block as it lies in buffers.
+    block_tokens, block_bytes : [tokens] a block, and [bytes] of it as it lies in buffers.
     element_bytes : [bytes] one number of it.
-    stream_s : returns [s] that the GPU takes to read and write so many bytes (`StepTime.stream_s`).
+    kernel_s : its GPU's price list.
 
     Attributes
     ----------
@@ -29,20 +35,26 @@ class Coding:
     Examples
     --------
     >>> from simkv.kv.codec import CODEC
-    >>> Coding(CODEC.create("int8"), 64_000, 2, lambda moved_bytes: moved_bytes / 1e12).wire_block_bytes
+    >>> Coding(CODEC.create("int8"), 16, 64_000, 2, lambda name, tokens, moved_bytes: 0.0).wire_block_bytes
     34000
     """
 
-    def __init__(self, codec: Codec, block_bytes: int, element_bytes: int, stream_s: Callable[[int], float]) -> None:
+    def __init__(
+        self, codec: Codec, block_tokens: int, block_bytes: int, element_bytes: int, kernel_s: KernelTime
+    ) -> None:
         self.wire_block_bytes = codec.wire_bytes(block_bytes, element_bytes)
-        self._moved_bytes = 0 if codec.exact else block_bytes + self.wire_block_bytes
-        self._stream_s = stream_s
+        self._codec = codec
+        self._block_tokens = block_tokens
+        self._moved_bytes = block_bytes + self.wire_block_bytes
+        self._kernel_s = kernel_s
 
-    def takes_s(self, job: Job) -> float:
+    def takes_s(self, job: Job, way: Way) -> float:
         """Return [s] of GPU time to code, or to decode, what a job moves: it reads one form and writes the other."""
-        if job.kind != "kv" or not self._moved_bytes:
+        if self._codec.exact or job.kind != "kv":
             return 0.0
-        return self._stream_s(sum([run.count for run in job.runs]) * self._moved_bytes)
+        blocks = sum([run.count for run in job.runs])
+        name = self._codec.kernels[way == "decode"]
+        return self._kernel_s(name, blocks * self._block_tokens, blocks * self._moved_bytes)
 
 
 class Coder:
@@ -51,9 +63,11 @@ class Coder:
     Parameters
     ----------
     gpu : None = nothing there can be coded, and need not be.
+    way : what it does.
     """
 
-    def __init__(self, gpu: Gpu | None, coding: Coding, ledger: Ledger) -> None:
+    def __init__(self, gpu: Gpu | None, coding: Coding, way: Way, ledger: Ledger) -> None:
+        self._way = way
         self._gpu = gpu
         self._coding = coding
         self._ledger = ledger
@@ -61,7 +75,7 @@ class Coder:
 
     def run(self, job: Job, done: Callable[[Job], None]) -> None:
         """Code, or decode, what a job moves; `done` is called with it then, or at once where there is nothing to do."""
-        seconds = self._coding.takes_s(job)
+        seconds = self._coding.takes_s(job, self._way)
         if self._gpu is None or not seconds:
             done(job)
             return

@@ -72,7 +72,7 @@ class Source:
         self._text_bytes_per_token = text_bytes_per_token
         self._control_bytes = control_bytes
         self._wire_block_bytes = coding.wire_block_bytes
-        self._coder = Coder(gpu, coding, ledger)
+        self._coder = Coder(gpu, coding, "code", ledger)
         self._sends_text_along = sends_text_along
         self._links: dict[Receiver, Link] = {}
         self._lines: dict[Link, Line] = {}

@@ -101,7 +101,7 @@ class Server:
             freed=self._admit_later,
         )
         self._making = Making(self._texts.computing)
-        self._coder = Coder(self.gpu, coding, ledger)
+        self._coder = Coder(self.gpu, coding, "decode", ledger)
         self._acquirer = Acquirer(
             *(acquisition, self.buffer, ledger, self._kv, self._texts),
             wire_block_bytes=coding.wire_block_bytes,

@@ -70,9 +70,9 @@ class WithHost:
         steps = low if until_s == math.inf else max(1, min(low, math.ceil(until_s / self._host_s)))
         return steps, steps * self._host_s
 
-    def stream_s(self, moved_bytes: int) -> float:
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
         """See `StepTime`."""
-        return self._step_time.stream_s(moved_bytes)
+        return self._step_time.kernel_s(name, tokens, moved_bytes)
 
     def _gpu_s(self, told: tuple[int, int, int], after_steps: int) -> float:
         batch, context_tokens, longest_tokens = told

@@ -103,9 +103,9 @@ class LockstepStepTime:
         self.outside = self.outside or bool(seen)
         return longest_s + experts_s
 
-    def stream_s(self, moved_bytes: int) -> float:
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
         """See `StepTime`."""
-        return self._rank.stream_s(moved_bytes)
+        return self._rank.kernel_s(name, tokens, moved_bytes)
 
     def span(
         self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0

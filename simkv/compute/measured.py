@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from simkv.compute.attention import Attention, Skew
 from simkv.compute.decode_curve import DecodeCurve
+from simkv.compute.steptime import no_kernel
 from simkv.compute.tables import Beyond, Grid, Line, Outside
 from simkv.errors import InputError
 from simkv.model import ModelShape
@@ -167,9 +168,9 @@ class MeasuredStepTime:
             step_s += self._heads_s(emitting, []) - self._heads_s(decodes, [])
         return step_s
 
-    def stream_s(self, moved_bytes: int) -> float:
-        """Refuse: kernels that only move memory are not in the tables; see `StepTime`."""
-        raise InputError("this profile has no times of kernels that code KV; want codec: identity, or another profile")
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
+        """Refuse: the tables hold the operations of steps; see `StepTime`."""
+        raise no_kernel(name)
 
     def span(
         self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0

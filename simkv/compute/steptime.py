@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from simkv.errors import InputError
 from simkv.model import ModelShape
 
 
@@ -53,12 +54,17 @@ class StepTime(Protocol):
         (counted from the start of the first step), and may stop earlier where its cost law changes.
         """
 
-    def stream_s(self, moved_bytes: int) -> float:
-        """Return the duration [s] of a kernel that reads and writes so many bytes of memory, and little else.
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
+        """Return the duration [s] of a kernel over the KV of so many tokens, all layers, that is no part of a step.
+
+        Parameters
+        ----------
+        name : of the operation, as calibrations name it: `quantise_int8_token`.
+        moved_bytes : [bytes] that it reads and writes; it does little else.
 
         Raises
         ------
-        InputError : the device's memory was not measured.
+        InputError : it was not measured.
         """
 
 
@@ -97,7 +103,7 @@ class FixedStepTime:
         steps = _first_at_or_after(until_s, max_steps, self.decode_step_s, 0.0)
         return steps, steps * self.decode_step_s
 
-    def stream_s(self, moved_bytes: int) -> float:
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
         """Return 0: only prefills and decodes take time; see `StepTime`."""
         return 0.0
 
@@ -181,7 +187,7 @@ class RooflineStepTime:
         steps = _first_at_or_after(until_s, max_steps, first_s, growth)
         return steps, _series(steps, first_s, growth)
 
-    def stream_s(self, moved_bytes: int) -> float:
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
         """Return bytes over the memory rate reached, plus the overhead of a step; see `StepTime`."""
         return moved_bytes / self._memory_bytes_per_s + self._overhead_s
 
@@ -210,3 +216,8 @@ def _first_at_or_after(until_s: float, max_steps: int, first_s: float, growth_s:
     while steps < max_steps and _series(steps, first_s, growth_s) < until_s:
         steps += 1
     return steps
+
+
+def no_kernel(name: str) -> InputError:
+    """Return the complaint that a profile does not say how long a kernel takes."""
+    return InputError(f"this profile has no times of {name}; want codec: identity, or a profile that has them")

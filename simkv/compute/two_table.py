@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from simkv.compute.steptime import no_kernel
 from simkv.compute.tables import Beyond, Line
 from simkv.errors import InputError
 
@@ -201,9 +202,9 @@ class TwoTableStepTime:
             step_s += curve.at(total)
         return step_s
 
-    def stream_s(self, moved_bytes: int) -> float:
-        """Refuse: kernels that only move memory are not in the tables; see `StepTime`."""
-        raise InputError("this profile has no times of kernels that code KV; want codec: identity, or another profile")
+    def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
+        """Refuse: the tables hold the operations of steps; see `StepTime`."""
+        raise no_kernel(name)
 
     def span(
         self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0

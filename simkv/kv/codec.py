@@ -1,7 +1,7 @@
 """In which form does KV travel? How many bytes it takes on the wire, and what its coding and decoding touch.
 
 Arithmetic only. A codec codes at the sender before a transfer and decodes at the receiver after it; what lies in
-buffers is whole. How long that takes is a GPU's business (`StepTime.stream_s`).
+buffers is whole. How long that takes is a GPU's business (`StepTime.kernel_s`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ _SCALE_BYTES = 2  # a 16-bit scale a group, as in KIVI and in the INT8/INT4 KV c
 
 
 class Codec(Protocol):
-    """One method to write, and whether answers are the same."""
+    """One method to write, whether answers are the same, and the operations of a calibration that code and decode."""
 
     exact: ClassVar[bool]
+    kernels: ClassVar[tuple[str, str]]
 
     def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
         """Return the [bytes] on the wire of so much KV, whose elements take so many each; scales included."""
@@ -36,6 +37,7 @@ class Identity:
     """
 
     exact: ClassVar[bool] = True
+    kernels: ClassVar[tuple[str, str]] = ("", "")
 
     def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
         """Return the same; see `Codec`."""
@@ -59,6 +61,7 @@ class _Quantised:
 
     bits: ClassVar[int]
     exact: ClassVar[bool] = False
+    kernels: ClassVar[tuple[str, str]]
 
     group: int = 32
 
@@ -93,6 +96,7 @@ class Int8(_Quantised):
     """
 
     bits: ClassVar[int] = 8
+    kernels: ClassVar[tuple[str, str]] = ("quantise_int8_token", "dequantise_int8_token")
 
 
 @CODEC.register("int4")
@@ -113,3 +117,4 @@ class Int4(_Quantised):
     """
 
     bits: ClassVar[int] = 4
+    kernels: ClassVar[tuple[str, str]] = ("quantise_int4_token", "dequantise_int4_token")
