@@ -302,7 +302,7 @@ class _Maker:
                     price.kernel_s(name, 1, 1)
             except InputError as error:
                 raise InputError(error.message, f"servers.{server}.gpu") from None
-        return Coding(self.codec, block_tokens, self.block_bytes, self.shape.dtype_bytes, price.kernel_s)
+        return Coding(self.codec, block_tokens, self.block_bytes, self.shape.dtype_bytes, price)
 
     def _gpu(self, instance: str, spec: ServerSpec, room: Room | None) -> Gpu:
         assert spec.gpu is not None

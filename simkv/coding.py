@@ -7,15 +7,13 @@ from typing import Literal
 
 from simkv.compute.gpu import Gpu
 from simkv.compute.kernel import Kernel
+from simkv.compute.steptime import StepTime
 from simkv.jobs import Job
 from simkv.kv.block import Run, overlap
 from simkv.kv.codec import Codec
 from simkv.ledger import Ledger
 
 Way = Literal["code", "decode"]
-
-#: Operation, [tokens] and moved [bytes] -> [s] that a GPU takes: `StepTime.kernel_s`.
-KernelTime = Callable[[str, int, int], float]
 
 
 class Coding:
@@ -26,7 +24,7 @@ class Coding:
     codec : what it does to the bytes.
     block_tokens, block_bytes : [tokens] a block, and [bytes] of it as it lies in buffers.
     element_bytes : [bytes] one number of it.
-    kernel_s : its GPU's price list.
+    price : list of its GPU.
 
     Attributes
     ----------
@@ -34,27 +32,32 @@ class Coding:
 
     Examples
     --------
+    >>> from simkv.compute.steptime import FixedStepTime
     >>> from simkv.kv.codec import CODEC
-    >>> Coding(CODEC.create("int8"), 16, 64_000, 2, lambda name, tokens, moved_bytes: 0.0).wire_block_bytes
+    >>> Coding(CODEC.create("int8"), 16, 64_000, 2, FixedStepTime(0.0, 0.0)).wire_block_bytes
     34000
     """
 
-    def __init__(
-        self, codec: Codec, block_tokens: int, block_bytes: int, element_bytes: int, kernel_s: KernelTime
-    ) -> None:
+    def __init__(self, codec: Codec, block_tokens: int, block_bytes: int, element_bytes: int, price: StepTime) -> None:
         self.wire_block_bytes = codec.wire_bytes(block_bytes, element_bytes)
         self._codec = codec
         self._block_tokens = block_tokens
         self._moved_bytes = block_bytes + self.wire_block_bytes
-        self._kernel_s = kernel_s
+        self._price = price
 
-    def takes_s(self, job: Job, way: Way) -> float:
-        """Return [s] of GPU time to code, or to decode, what a job moves: it reads one form and writes the other."""
+    def kernel(self, job: Job, way: Way) -> tuple[float, bool]:
+        """Return what it takes to code, or to decode, what a job moves: it reads one form and writes the other.
+
+        Returns
+        -------
+        [s] of GPU time, and whether that rests on an extension of the price list.
+        """
         if self._codec.exact or job.kind != "kv":
-            return 0.0
+            return 0.0, False
         blocks = sum([run.count for run in job.runs])
         name = self._codec.kernels[way == "decode"]
-        return self._kernel_s(name, blocks * self._block_tokens, blocks * self._moved_bytes)
+        seconds = self._price.kernel_s(name, blocks * self._block_tokens, blocks * self._moved_bytes)
+        return seconds, self._price.outside
 
 
 class Coder:
@@ -75,7 +78,7 @@ class Coder:
 
     def run(self, job: Job, done: Callable[[Job], None]) -> None:
         """Code, or decode, what a job moves; `done` is called with it then, or at once where there is nothing to do."""
-        seconds = self._coding.takes_s(job, self._way)
+        seconds, outside = self._coding.kernel(job, self._way)
         if self._gpu is None or not seconds:
             done(job)
             return
@@ -84,6 +87,7 @@ class Coder:
         kernel = self._kernels[job] = Kernel(
             seconds,
             speculative=not job.demand,
+            outside=outside,
             on_spent=lambda spent_s: self._spent(job, spent_s),
             on_finished=lambda: self._finished(job, done),
         )

@@ -274,8 +274,7 @@ class Gpu:
         self._busy_since_s = self._leap = self._batch = None
         self.steps += steps
         self.demand_s += duration_s
-        if outside:
-            self.extrapolated_s += duration_s
+        self.extrapolated_s += duration_s if outside else 0.0
         who = self._who
         gone = who.done(self.steps, batch)
         if batch is not None:
@@ -292,6 +291,7 @@ class Gpu:
 
     def _count_kernel(self, kernel: Kernel, spent_s: float) -> None:
         self._busy_since_s = None
+        self.extrapolated_s += spent_s if kernel.outside else 0.0
         if kernel.speculative:
             self.speculative_s += spent_s
             kernel.spend(spent_s)

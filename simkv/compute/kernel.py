@@ -17,22 +17,25 @@ class Kernel:
     ----------
     duration_s : [s]
     speculative : nobody waits for it: it runs when no demand does.
+    outside : its duration rests on an extension of the price list.
     on_spent : called with the [s] that it took as speculation.
     on_finished : called when it has run.
     """
 
-    __slots__ = ("duration_s", "on_finished", "on_spent", "speculative")
+    __slots__ = ("duration_s", "on_finished", "on_spent", "outside", "speculative")
 
     def __init__(
         self,
         duration_s: float,
         *,
         speculative: bool = False,
+        outside: bool = False,
         on_spent: Callable[[float], None] | None = None,
         on_finished: Callable[[], None],
     ) -> None:
         self.duration_s = duration_s
         self.speculative = speculative
+        self.outside = outside
         self.on_spent = on_spent
         self.on_finished = on_finished
 
