@@ -16,13 +16,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from simkv.compute import calibration_quality as quality
 from simkv.compute.calibration import SHAPE_FACTS, MeasuredProfile, Provenance, SourceFile
 from simkv.compute.op_table import AXES, SOURCES, UNITS, OpTable, Row
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
 
 #: What a calibration file says of itself.
-SCHEMA, SCHEMA_VERSION, KIND = "simkv.calibration", 1, "imported"
+SCHEMA, SCHEMA_VERSION = "simkv.calibration", 1
+
+#: Times that others published, and those that `simkv calibrate` measured.
+IMPORTED, MEASURED = "imported", "measured"
 
 #: Grids with more places than this are told by their ends alone.
 MOST_PLACES = 256
@@ -65,6 +69,9 @@ FORM: Mapping[str, Any] = {
     "data": {"file": str, "rows": int, "sha256": str},
 }
 
+#: The same of a measured one.
+MEASURED_FORM: Mapping[str, Any] = {**FORM, "quality": quality.QUALITY_FORM}
+
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", _NUMBER: "a number"}
 
 
@@ -87,7 +94,8 @@ def read(path: Path) -> MeasuredProfile:
     """
     told = _read_json(path)
     try:
-        _check_form(told, FORM, "")
+        measured = isinstance(told, dict) and told.get("kind") == MEASURED
+        _check_form(told, MEASURED_FORM if measured else FORM, "")
         _check_header(told)
     except InputError as error:
         raise InputError(str(error), str(path)) from None
@@ -95,6 +103,9 @@ def read(path: Path) -> MeasuredProfile:
     ops = _read_times(data, told)
     try:
         _check_ops(told["ops"], ops)
+        if measured:
+            _check_samples(path.parent, told["quality"]["samples"])
+            quality.laws(told["quality"], ops)
     except InputError as error:
         raise InputError(str(error), str(path)) from None
     source = told["provenance"]
@@ -110,6 +121,7 @@ def read(path: Path) -> MeasuredProfile:
         skewed=told["unequal_contexts"],
         notes=told["notes"],
         ops=ops,
+        quality=told.get("quality"),
     )
 
 
@@ -193,8 +205,8 @@ def _check_items(value: Any, kind: type, at: str) -> None:
 
 
 def _check_header(told: Mapping[str, Any]) -> None:
-    if told["kind"] != KIND:
-        raise InputError(f"kind: want {KIND!r}, got {told['kind']!r}")
+    if told["kind"] not in (IMPORTED, MEASURED):
+        raise InputError(f"kind: want {IMPORTED!r} or {MEASURED!r}, got {told['kind']!r}")
     if told["device"]["tp"] < 1:
         raise InputError(f"device.tp: want at least 1 GPU, got {told['device']['tp']}")
     shape = told["model"]["shape"]
@@ -205,11 +217,17 @@ def _check_header(told: Mapping[str, Any]) -> None:
         raise InputError(f"data.file: want the name of a .csv.gz file beside it, got {file!r}")
     if not told["ops"]:
         raise InputError("ops: want at least one operation")
+    _check_all_ops(told)
+
+
+def _check_all_ops(told: Mapping[str, Any]) -> None:
     last = 0
     for op in told["ops"]:
         last = _check_op(op, last)
     if last != told["data"]["rows"]:
         raise InputError(f"data.rows: want {last}, the last row of the operations, got {told['data']['rows']}")
+    if "quality" in told:
+        quality.check(told["quality"], [op["name"] for op in told["ops"]])
 
 
 def _check_op(op: Mapping[str, Any], last: int) -> int:
@@ -229,6 +247,15 @@ def _check_op(op: Mapping[str, Any], last: int) -> int:
     if op["points"] < 1 or op["rows"] != wanted:
         raise InputError(f"ops: {name}: want rows {wanted} for {op['points']} points, got {op['rows']}")
     return int(wanted[1])
+
+
+def _check_samples(folder: Path, told: Mapping[str, Any]) -> None:
+    """Refuse a file of samples that is not the one that was written."""
+    if told["file"] != Path(told["file"]).name:
+        raise InputError(f"quality.samples.file: want the name of a file beside it, got {told['file']!r}")
+    found = hashlib.sha256(_read_bytes(folder / told["file"], _MOST_CSV_BYTES)).hexdigest()
+    if found != told["sha256"]:
+        raise InputError(f"{told['file']}: not the file that was written: want SHA-256 {told['sha256']}, got {found}")
 
 
 # -- the times ----------------------------------------------------------------------------------------------------

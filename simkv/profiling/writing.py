@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simkv.compute.calibration import MeasuredProfile
-from simkv.compute.calibration_file import KIND, SCHEMA, SCHEMA_VERSION, axis_of, columns
+from simkv.compute.calibration_file import IMPORTED, MEASURED, SCHEMA, SCHEMA_VERSION, axis_of, columns
 from simkv.compute.op_table import OpTable
 from simkv.errors import InputError
 from simkv.workload.output import write_lines
@@ -65,10 +65,11 @@ def header(profile: MeasuredProfile, data: str, sha256: str) -> dict[str, Any]:
             }
         )
         last += len(op.rows)
+    known = {} if profile.quality is None else {"quality": dict(profile.quality)}
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "kind": KIND,
+        "kind": IMPORTED if profile.quality is None else MEASURED,
         "model": {"name": profile.model_name, "shape": dict(profile.shape_facts)},
         "device": {"name": profile.device, "tp": profile.tp},
         "software": dict(profile.software),
@@ -78,6 +79,7 @@ def header(profile: MeasuredProfile, data: str, sha256: str) -> dict[str, Any]:
         "notes": dict(profile.notes),
         "ops": ops,
         "data": {"file": data, "rows": last, "sha256": sha256},
+        **known,
     }
 
 
