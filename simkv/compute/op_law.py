@@ -151,7 +151,10 @@ class OpLaw:
         for term, _ in self._terms:
             if term.axes() - set(op.axes):
                 raise InputError(f"{op.name}: a term reads {', '.join(sorted(term.axes() - set(op.axes)))}")
-        self._grid = LogGrid(op.rows) if predict == "table" else None
+        try:
+            self._grid = LogGrid(op.rows) if predict == "table" else None
+        except InputError as error:
+            raise InputError(f"{op.name}: {error}") from None
         self._ends = [(axis[0], axis[-1]) for axis in (op.grid(name) for name in op.axes)]
         if self._grid is None and not self._terms:
             raise InputError(f"{op.name}: neither a table nor a fit")
