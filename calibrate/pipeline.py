@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +25,7 @@ from .kv_probes import dequantise, quantise
 from .layer import Group, Layers
 from .probes import Probes
 from .rounds import Progress
-from .waiting import q20
+from .waiting import burst
 from .wire import Peer
 
 STAGES = ("prefill", "quantise", "send", "dequantise", "prefill on cache")
@@ -31,7 +33,7 @@ WANTED = 0.10  # median error
 _NEEDED = ("prefill_layer", "embedding", "lm_head", "quantise_int8_token", "dequantise_int8_token", "tcp_send")
 _SIZES = tuple(round(48 * (700 / 48) ** (step / 9)) for step in range(10))  # tokens; log-even, mostly off the grids
 _ASKED = 4  # new tokens on the cache: a quarter of what is cached
-_REPEATS, _SENDS = 3, 25
+_REPEATS = 3
 
 Packed = list[tuple[Tensor, Tensor, Tensor]]
 
@@ -84,40 +86,59 @@ def _bytes(packed: Packed) -> bytearray:
     return whole
 
 
-def run(path: Path, device_name: str, dtype: str, seed: int, progress: Progress | None = None) -> dict[str, Any]:
-    """Return measured and predicted times [s] of every stage, at ten sizes.
+@dataclass(frozen=True)
+class Setting:
+    """What is tested on what.
 
-    Parameters
+    Attributes
     ----------
     path : the profile whose prices are tested.
-    device_name, dtype : must be those that it was made with.
+    model : whose layers run; None = the one that the profile names.
+    device, dtype : must be those that it was made with.
     seed : of the random numbers.
-    progress : told how far it is.
+    """
+
+    path: Path
+    model: str | None
+    device: str
+    dtype: str
+    seed: int
+
+
+def run(told: Setting, progress: Progress | None = None) -> dict[str, Any]:
+    """Return measured and predicted times [s] of every stage, at ten sizes.
 
     Raises
     ------
-    InputError : a profile without one of the stages, or of a model that simkv does not know.
+    InputError : a profile without one of the stages, or of another model or device.
     """
+    path = told.path
     profile = calibration_file.read(path)
     absent = [name for name in _NEEDED if name not in profile.laws]
     if absent:
         raise InputError(f"no times of {', '.join(absent)}; want a calibration with all of them", str(path))
-    shape, device, kind = get(profile.model_name), open_device(device_name), getattr(torch, dtype)
+    shape, device = get(told.model or profile.model_name), open_device(told.device)
     if device.clock != profile.clock.get("kind"):
-        found = f"its clock is {profile.clock.get('kind')}, not {device.clock} of --device {device_name}"
+        found = f"its clock is {profile.clock.get('kind')}, not {device.clock} of --device {told.device}"
         raise InputError(found, str(path))
-    probes = Probes(device, shape, kind, seed)
-    model, prices = Model(device, shape, kind, seed), profile.step_time(shape)
+    prices = profile.step_time(shape)
+    kind = getattr(torch, told.dtype)
+    probes, model = Probes(device, shape, kind, told.seed), Model(device, shape, kind, told.seed)
     rows: list[dict[str, Any]] = []
+    sent: dict[int, list[float]] = {tokens: [] for tokens in _SIZES}
     began = time.perf_counter()
     with Peer() as peer, torch.inference_mode():
         for index, tokens in enumerate(_SIZES):
+            for size in _SIZES:  # a visit to each payload, as in the rounds of a calibration
+                sent[size].append(burst(_sending(peer, _payload_bytes(shape, size))).value_s)
             speed = _speed(profile, probes)
             predicted = _predicted(profile, prices, shape, tokens)
             for stage, measured_s in _measured(model, peer, tokens):
                 rows.append(_row(stage, tokens, measured_s, predicted[stage], speed))
             if progress is not None:
                 progress(index + 1, len(_SIZES), f"{tokens} tokens, {time.perf_counter() - began:.0f} s")
+    for tokens, values in sent.items():
+        rows.append(_row("send", tokens, min(values), _predicted(profile, prices, shape, tokens)["send"], 1.0))
     return {"schema_version": 1, "profile": str(path), "rows": rows, "summary": _summary(rows)}
 
 
@@ -135,24 +156,40 @@ def _asked(tokens: int) -> int:
 def _predicted(profile: MeasuredProfile, prices: StepTime, shape: ModelShape, tokens: int) -> Mapping[str, float]:
     """Return what simkv says of each stage [s]."""
     laws = profile.laws
-    size = shape.kv_bytes(tokens) // shape.dtype_bytes + 2 * shape.kv_bytes(tokens) // shape.head_dim  # codes, scales
     return {
         "prefill": prices.step([(tokens, 0)], 0, 0, 1),
         "quantise": shape.layers * laws["quantise_int8_token"].at((tokens,), []),
-        "send": laws["tcp_send"].at((size,), []),
+        "send": laws["tcp_send"].at((_payload_bytes(shape, tokens),), []),
         "dequantise": shape.layers * laws["dequantise_int8_token"].at((tokens,), []),
         "prefill on cache": prices.step([(_asked(tokens), tokens)], 0, 0, 1),
     }
 
 
+def _payload_bytes(shape: ModelShape, tokens: int) -> int:
+    """Return what INT8 KV takes on the wire: codes, and a scale and a least value for each token of each head."""
+    elements = shape.kv_bytes(tokens) // shape.dtype_bytes
+    return elements + 2 * shape.kv_bytes(tokens) // shape.head_dim
+
+
+def _sending(peer: Peer, size_bytes: int) -> Callable[[], float]:
+    payload = memoryview(os.urandom(size_bytes))
+
+    def sent() -> float:
+        began = time.perf_counter()
+        peer.send(payload)
+        return time.perf_counter() - began
+
+    return sent
+
+
 def _measured(model: Model, peer: Peer, tokens: int) -> Iterator[tuple[str, float]]:
-    """Return the time [s] of each stage, one after the other, each over what the one before it made."""
+    """Return the time [s] of each stage that computes, in order, each over what the one before it made and sent."""
     groups = model.groups(tokens, 0)
     yield "prefill", _least(model.device, lambda: model.prefill(groups))
     kv = _kv(groups, tokens)
     yield "quantise", _least(model.device, lambda: [quantise(of, "int8", "token") for of in kv])
     packed = [quantise(of, "int8", "token") for of in kv]
-    yield "send", _sent(peer, _bytes(packed))
+    _check_sent(peer, _bytes(packed))
     yield "dequantise", _least(model.device, lambda: [dequantise(*of, "int8") for of in packed])
     again = [dequantise(*of, "int8") for of in packed]
     later = model.groups(_asked(tokens), tokens)
@@ -166,18 +203,13 @@ def _least(device: Device, stage: Callable[[], object]) -> float:
     return min(device.burst(stage).value_s for _ in range(_REPEATS))
 
 
-def _sent(peer: Peer, payload: bytearray) -> float:
-    """Send the payload, have it sent back, and refuse other bytes; return the 20th percentile [s]."""
-    values = []
-    for _ in range(_SENDS):
-        began = time.perf_counter()
-        peer.send(memoryview(payload))
-        values.append(time.perf_counter() - began)
+def _check_sent(peer: Peer, payload: bytearray) -> None:
+    """Send the payload, have it sent back, and refuse other bytes."""
+    peer.send(memoryview(payload))
     back = bytearray(len(payload))
     peer.receive(memoryview(back))
     if back != payload:
         raise InputError("what came over TCP is not what was sent")
-    return q20(values)
 
 
 def _row(stage: str, tokens: int, measured_s: float, predicted_s: float, speed: float) -> dict[str, Any]:

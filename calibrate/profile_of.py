@@ -21,7 +21,6 @@ from .ops import OPS, STATISTIC
 from .plan import HOLDOUT, TRAIN, Case, Plan
 from .rounds import Samples, normalised
 from .stopping import Stop, half_width
-from .waiting import q20
 
 _DIGITS = 9
 _CACHE = {
@@ -71,9 +70,7 @@ def statistic(values: Sequence[float], name: str) -> float:
     >>> statistic([3.0, 1.0, 2.0], "min"), statistic([3.0, 1.0, 2.0], "median")
     (1.0, 2.0)
     """
-    if name == "min":
-        return min(values)
-    return q20(list(values)) if name == "q20" else median(values)
+    return median(values) if name == "median" else min(values)
 
 
 def profile(run: Run, bursts: Mapping[str, Mapping[int, Any]], where: str) -> MeasuredProfile:

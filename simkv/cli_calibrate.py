@@ -20,11 +20,12 @@ from simkv.errors import InputError
 
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h)", re.ASCII)
 _UNIT_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_MODEL = "Qwen/Qwen2.5-7B"
 _DTYPES = ("bfloat16", "float16", "float32")
 
 
 @click.command(short_help="Measure what layers, KV operations and transfers cost on this device.")
-@click.option("--model", default="Qwen/Qwen2.5-7B", show_default=True, metavar="NAME|config.json", help="Whose shape.")
+@click.option("--model", metavar="NAME|config.json", help=f"Whose shape.  [default: {_MODEL}]")
 @click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", show_default=True, help="What to measure.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="NAME.json", help="Where to write the profile.")
 @click.option("--ops", metavar="NAME,...", help="Groups or operations alone, such as prefill,decode.  [default: all]")
@@ -56,6 +57,7 @@ def calibrate(
         return
     command, verdict = (importlib.import_module(f"simkv.calibrate.{name}") for name in ("command", "verdict"))
     with _progress() as progress:
+        words["model"] = words["model"] or _MODEL
         told = command.calibrate(command.Wish(out=out, budget_s=budget_s, **words), progress, _tell)
     points = {op.name: len(op.rows) for op in told.ops}
     if as_json:
@@ -69,7 +71,8 @@ def calibrate(
 def _self_test(out: Path, as_json: bool, words: dict[str, Any]) -> None:
     pipeline = importlib.import_module("simkv.calibrate.pipeline")
     with _progress() as progress:
-        found = pipeline.run(out, words["device"], words["dtype"], words["seed"], progress)
+        told = pipeline.Setting(out, words["model"], words["device"], words["dtype"], words["seed"])
+        found = pipeline.run(told, progress)
     click.echo(json.dumps(found, indent=2) if as_json else pipeline.to_text(found), nl=as_json)
 
 

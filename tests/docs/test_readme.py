@@ -72,6 +72,12 @@ def test_command_runs(command: str, tmp_path: Path) -> None:
         arguments += ["--set", "replications=1", "--set", "workload.sessions=4"]
     if command.startswith("simkv explain"):  # what an earlier line of the page saved
         assert simkv(["run", "scenarios/three_turns.yaml"], tmp_path).returncode == 0
+    if command.startswith("simkv calibrate"):  # one operation, in a moment
+        pytest.importorskip("torch", reason="PyTorch is not installed (make torch)")
+        arguments += ["--ops", "quantise_int8_token", "--budget", "10s"]
+    if command.startswith("simkv profile compare"):
+        for name in ("mine", "again"):
+            write(open_profile(tables(tmp_path / name, model="Qwen/Qwen2.5-3B")), tmp_path / f"{name}.json")
     if command.startswith("simkv profile"):  # small files of the two forms, and what an earlier line of the page wrote
         tables(tmp_path / "TABLES", model="Qwen/Qwen2.5-3B")
         npz(tmp_path / "timing.npz")
