@@ -152,6 +152,7 @@ class Cuda:
             "multiprocessors": str(of.multi_processor_count),
             "capability": f"{of.major}.{of.minor}",
             "cuda": str(torch.version.cuda),
+            "bursts_without_graph": str(self.eager),
             "threads": "1",
         }
 

@@ -21,12 +21,10 @@ class Limit(NamedTuple):
     Attributes
     ----------
     median, p95 : held-out error, as a share; 0 = nothing is wanted.
-    repeat : median difference of two anchored runs, as a share.
     """
 
     median: float
     p95: float
-    repeat: float
 
 
 class Op(NamedTuple):
@@ -58,15 +56,15 @@ _DECODE = ("1", "n_decode", "n_decode*kv_decode")
 _BITS, _WAYS = ("int8", "int4", "int3", "int2"), ("quantise", "dequantise")
 _LINE, _BYTES = ("1", "tokens"), ("1", "bytes")
 
-_WANTED = Limit(0.05, 0.15, 0.10)
-_MEDIAN_ONLY = Limit(0.05, 0.0, 0.10)
-_SCORING = Limit(0.10, 0.35, 0.10)
-_NOTHING = Limit(0.0, 0.0, 0.0)
+_WANTED = Limit(0.05, 0.15)
+_MEDIAN_ONLY = Limit(0.05, 0.0)
+_SCORING = Limit(0.10, 0.35)
+_NOTHING = Limit(0.0, 0.0)
 
 
 def _layers() -> Iterable[Op]:
-    yield Op("prefill_layer", "prefill", False, (*_PREFILL, "prefill_chunk^2[kv_prefill>0]"), Limit(0.05, 0.15, 0.05))
-    yield Op("decode_layer", "decode", False, _DECODE, Limit(0.05, 0.25, 0.05))
+    yield Op("prefill_layer", "prefill", False, (*_PREFILL, "prefill_chunk^2[kv_prefill>0]"), Limit(0.05, 0.15))
+    yield Op("decode_layer", "decode", False, _DECODE, Limit(0.05, 0.25))
     yield Op("mixed_layer", "mixed", False, (), _NOTHING)
     yield Op("unequal_layer", "mixed", False, (), _NOTHING)
     yield Op("embedding", "head", False, _LINE, _MEDIAN_ONLY)

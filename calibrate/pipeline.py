@@ -244,7 +244,7 @@ def to_text(found: Mapping[str, Any]) -> str:
         lines.append(f"{row['stage']:<18}{row['tokens']:>7}{times}{errors}")
     lines.append("")
     for row in found["summary"]:
-        verdict = "met" if row["anchored_error"] <= WANTED else f"missed: {WANTED:.0%} wanted"
+        verdict = "met" if row["anchored_error"] <= WANTED else f"missed: {100 * WANTED:g} % wanted"
         errors = f"{100 * row['error']:.1f} %, anchored {100 * row['anchored_error']:.1f} %"
         lines.append(f"{row['stage']}: median error {errors}: {verdict}")
     return "\n".join(lines) + "\n"

@@ -23,9 +23,9 @@ def rows(quality: Mapping[str, Any], points: Mapping[str, int]) -> list[dict[str
         limit, holdout = OPS[op["name"]].limit, op["holdout"]
         misses = []
         if limit.median and holdout["median"] > limit.median:
-            misses.append(f"median above {limit.median:.0%}")
+            misses.append(f"median above {100 * limit.median:g} %")
         if limit.p95 and holdout["p95"] > limit.p95:
-            misses.append(f"P95 above {limit.p95:.0%}")
+            misses.append(f"P95 above {100 * limit.p95:g} %")
         if op["status"] != "complete":
             misses.append("some points failed or were not reached")
         wanted = bool(limit.median) and holdout["n"] > 0
@@ -62,7 +62,7 @@ def _whole(quality: Mapping[str, Any], points: Mapping[str, int]) -> Iterator[st
     yield f"{run['plan']} plan, {run['rounds']} rounds, {run['seconds']:.0f} s; {stopped}"
     yield (
         f"load {load['before']:g} to {load['after']:g} on {load['cores']} cores, "
-        f"{load['preempted']:.0%} of samples pre-empted, {load['threads']} thread"
+        f"{100 * load['preempted']:.0f} % of samples pre-empted, {load['threads']} thread"
     )
     asked = [row for row in rows(quality, points) if row["verdict"] != "told alone"]
     met = sum(row["verdict"] == "met" for row in asked)

@@ -21,6 +21,7 @@ from simkv.errors import InputError
 _BUDGET = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h)", re.ASCII)
 _UNIT_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _MODEL = "Qwen/Qwen2.5-7B"
+_DONE, _INTERRUPTED = 0, 130  # exit codes, as in `cli`
 _DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -47,17 +48,26 @@ def calibrate(
     budget_s = _seconds(budget)
     if serve is not None:
         _serve(serve)
-        return
+        return _DONE
     if out is None:
         raise click.UsageError("want --out NAME.json")
     if importlib.util.find_spec("torch") is None:
         raise InputError("calibrate needs PyTorch: pip install 'simkv[calibrate]', or make torch")
     if self_test:
         _self_test(out, as_json, words)
-        return
+        return _DONE
+    try:
+        _measure(out, budget_s, as_json, words)
+    except KeyboardInterrupt:
+        _tell("interrupted; what was measured is kept; to go on, say the same again")
+        return _INTERRUPTED
+    return _DONE
+
+
+def _measure(out: Path, budget_s: float, as_json: bool, words: dict[str, Any]) -> None:
     command, verdict = (importlib.import_module(f"simkv.calibrate.{name}") for name in ("command", "verdict"))
+    words["model"] = words["model"] or _MODEL
     with _progress() as progress:
-        words["model"] = words["model"] or _MODEL
         told = command.calibrate(command.Wish(out=out, budget_s=budget_s, **words), progress, _tell)
     points = {op.name: len(op.rows) for op in told.ops}
     if as_json:

@@ -51,6 +51,10 @@ QUALITY_FORM: Mapping[str, Any] = {
     "samples": {"file": str, "rows": int, "sha256": str},
 }
 
+#: Median difference of two anchored runs of one machine that is accepted, as a share: of layers, and of all else.
+REPEAT_WANTED: Mapping[str, float] = {"prefill_layer": 0.05, "decode_layer": 0.05}
+REPEAT_ELSE = 0.10
+
 CLOCKS = ("thread_cpu", "cuda_event", "wall")
 STATUSES = ("complete", "partial")
 

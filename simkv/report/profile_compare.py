@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from simkv.compute.calibration import MeasuredProfile
-from simkv.compute.calibration_quality import anchor_ratio
+from simkv.compute.calibration_quality import REPEAT_ELSE, REPEAT_WANTED, anchor_ratio
 from simkv.compute.op_table import OpTable
 from simkv.report.figures import PALETTE, STYLE
 from simkv.report.profile_view import aligned
@@ -89,13 +89,20 @@ def rows(found: Sequence[Pair]) -> list[dict[str, Any]]:
 def to_text(one: MeasuredProfile, other: MeasuredProfile, found: Sequence[Pair]) -> str:
     """Return the differences as text that ends in a newline."""
     lines = [f"{other.where} against {one.where}: {other.device}, {other.model_name}"]
-    if one.quality is not None and other.quality is not None:
+    repeats = one.quality is not None and other.quality is not None and one.device == other.device
+    if repeats:
         lines.append(f"the machine took {speed_ratio(one, other):.3f} times as long, by the anchors; taken out below")
-    table = [["operation", "points", "median", "P95", "largest", "signed median"]]
+    table = [["operation", "points", "median", "P95", "largest", "signed median", *(["repeats"] if repeats else [])]]
     for row in rows(found):
         shares = [f"{100 * row[key]:.1f} %" for key in ("median", "p95", "max")]
-        table.append([row["op"], f"{row['points']:,}", *shares, f"{100 * row['signed_median']:+.1f} %"])
+        verdict = [_verdict(row)] if repeats else []
+        table.append([row["op"], f"{row['points']:,}", *shares, f"{100 * row['signed_median']:+.1f} %", *verdict])
     return "\n".join([*lines, "", *aligned(table, right=(1, 2, 3, 4, 5))]) + "\n"
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    wanted = REPEAT_WANTED.get(row["op"], REPEAT_ELSE)
+    return "met" if row["median"] <= wanted else f"median above {100 * wanted:g} %"
 
 
 def figure(one: MeasuredProfile, other: MeasuredProfile, found: Sequence[Pair]) -> Figure:

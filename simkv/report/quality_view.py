@@ -13,11 +13,11 @@ _UNKNOWN = 1e9  # what a file says of an interval that too few samples give
 def lines(quality: Mapping[str, Any]) -> Iterator[str]:
     """Return how the run went, and one row an operation."""
     run, load, anchors = quality["run"], quality["load"], quality["anchors"]
-    certain = f"{run['converged_share']:.0%} of the points certain to 3 %"
+    certain = f"{100 * run['converged_share']:.0f} % of the points certain to 3 %"
     yield f"run: {run['plan']} plan, {run['rounds']} rounds, {run['seconds']:.0f} s, seed {run['seed']}, {certain}"
     yield f"stopped: {'converged' if run['converged'] else run['unmet']}"
     busy = f"{load['before']:g} to {load['after']:g} on {load['cores']} cores"
-    yield f"load: {busy}, {load['preempted']:.0%} of the samples pre-empted; {load['threads']} thread"
+    yield f"load: {busy}, {100 * load['preempted']:.0f} % of the samples pre-empted; {load['threads']} thread"
     told = (f"{anchor['name']} {1e3 * anchor['t_s']:.4g} ms +- {50 * anchor['spread']:.1f} %" for anchor in anchors)
     yield f"anchors: {', '.join(told)}"
     yield f"measured by: files {run['module_sha256'][:12]}, plan {run['plan_sha256'][:12]}"

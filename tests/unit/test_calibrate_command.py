@@ -76,6 +76,20 @@ def test_wishes_that_cannot_be_met(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed (make torch)")
+def test_an_interrupted_run_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from simkv.calibrate import command
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "calibrate", interrupt)
+    assert cli.main(["calibrate", "--out", str(tmp_path / "a.json")]) == cli.INTERRUPTED
+    assert "what was measured is kept; to go on, say the same again" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("text", "wanted"), [("20s", 20.0), ("10m", 600.0), ("1.5 min", 90.0), ("1h", 3600.0)])
 def test_budgets(text: str, wanted: float) -> None:
     assert cli_calibrate._seconds(text) == wanted

@@ -264,7 +264,7 @@ def test_the_quality_table_tells_what_was_missed(tmp_path: Path) -> None:
     worse["ops"][0]["holdout"].update(median=0.06, p95=0.16)
     worse["ops"][1]["status"] = "partial"
     text = verdict.to_text(worse, points)
-    assert "median above 5%; P95 above 15%" in text
+    assert "median above 5 %; P95 above 15 %" in text
     assert "some points failed or were not reached" in text
     assert text.endswith("1 of 3 operations as wanted\n")
 
