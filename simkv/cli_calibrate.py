@@ -37,9 +37,7 @@ _DTYPES = ("bfloat16", "float16", "float32")
 @click.option("--serve", metavar="HOST:PORT", help="Be the other end of --peer, until told to end.")
 @click.option("--self-test", is_flag=True, help="Compare a real pipeline with what the profile --out predicts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def calibrate(
-    *, out: Path | None, budget: str, serve: str | None, self_test: bool, as_json: bool, **words: Any
-) -> None:
+def calibrate(*, out: Path | None, budget: str, serve: str | None, self_test: bool, as_json: bool, **words: Any) -> int:
     """Measure what layers, KV operations and transfers cost on this device, and write a profile.
 
     A run that was cut goes on where it stopped when the same words are said again. The profile prices a scenario as
