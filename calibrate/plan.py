@@ -94,7 +94,8 @@ def _powers(low: int, high: int, step: int = 2) -> Axis:
 #: Tokens of contexts that are scored or taken apart: not aligned, as people's contexts are not. Aligned ones can take
 #: 30 % less, so a grid of powers of two would be wrong everywhere else.
 _ANY: Axis = (61, 91, 127, 181, 259, 367, 517, 727, 1031, 1453, 2053, 2903, 4099)
-_SHORT: Axis = (*_ANY[:9],)
+#: The same of H2O, whose time is quadratic; from 127 on, for below the tails of vectors outweigh the work.
+_SHORT: Axis = (127, 149, 181, 215, 259, 307, 367, 437, 517, 613, 727, 863, 1031)
 #: Ranks that codecs take. Time is no smooth function of the rank, so it is measured and held out at these alone.
 _RANKS: Axis = (8, 16, 24, 32, 40, 48, 56, 64)
 #: Bytes about the sizes where caches end, and where an allocator asks the system each time (from 32 MiB on).
@@ -133,7 +134,7 @@ _CUDA: Mapping[str, tuple[Axis, ...]] = {
     "lm_head": ((1, 2, 4, 8, 16, 32, 64, 128),),
     "quantise": (_powers(64, 32768),),
     "score_q2c": ((*_ANY, 8111, 16421, 32771), (7, 13, 29, 61, 127)),
-    "score_h2o": ((*_ANY, 8111),),
+    "score_h2o": ((*_SHORT, 2053, 4099, 8111),),
     "copy": (_powers(2**12, 2**28),),
 }
 

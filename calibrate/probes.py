@@ -128,7 +128,7 @@ class Probes:
     def _copy(self, op: str, size_bytes: int) -> Call:
         host = torch.randint(256, (size_bytes,), dtype=torch.uint8)
         if op == "clone_host":
-            return host.clone
+            return lambda: host.clone()
         if op == "copy_host":
             other = torch.empty_like(host)
             return lambda: other.copy_(host)
@@ -141,10 +141,11 @@ class Probes:
     def _make_anchors(self) -> dict[str, Call]:
         """Return five kernels: two matrices, attention, KV arithmetic, a copy."""
         layers, kv = self._layers, self._kv
+        here, there = (torch.zeros(2**22, dtype=torch.uint8, device=self.device.torch_device) for _ in range(2))
         return {
             "prefill_64": layers.call(layers.chunk(64, 0)),
             "decode_1": layers.call(layers.decodes(1, 512)),
             "attention": kv.q2c(1024, 16),
             "quantise": kv.codec("quantise_int8_token", 1024),
-            "copy": self._copy("copy_host", 2**22),
+            "copy": lambda: there.copy_(here),
         }
