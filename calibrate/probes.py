@@ -128,7 +128,7 @@ class Probes:
     def _copy(self, op: str, size_bytes: int) -> Call:
         host = torch.randint(256, (size_bytes,), dtype=torch.uint8)
         if op == "clone_host":
-            return lambda: host.clone()
+            return lambda: torch.clone(host)
         if op == "copy_host":
             other = torch.empty_like(host)
             return lambda: other.copy_(host)
