@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from simkv.compare import compare
     from simkv.report.comparison import Comparison
     from simkv.scenario import Scenario, load
+    from simkv.validate import validate
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compare", "load", "run"]
+__all__ = ["__version__", "compare", "load", "run", "validate"]
 
 #: What is imported when it is first asked for (PEP 562), so that `simkv --help` pays for none of it.
-_LAZY = {"compare": "simkv.compare", "load": "simkv.scenario"}
+_LAZY = {"compare": "simkv.compare", "load": "simkv.scenario", "validate": "simkv.validate"}
 
 
 def __getattr__(name: str) -> Any:
@@ -61,17 +62,17 @@ def run(scenario: Scenario, seed: int | None = None) -> Comparison:
 
 
 class _CallableModule(ModuleType):
-    """`simkv.compare` is a module and, as the front door promises, a function: calling the module compares."""
+    """`simkv.compare` and `simkv.validate` are modules and, as the front door promises, functions of the same name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.compare(*args, **kwargs)
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
 
 
 class _Package(ModuleType):
-    """Makes the submodule `compare` callable when the import system binds it here, whoever imports it first."""
+    """Makes those submodules callable when the import system binds them here, whoever imports them first."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "compare" and isinstance(value, ModuleType):
+        if name in ("compare", "validate") and isinstance(value, ModuleType):
             value.__class__ = _CallableModule
         super().__setattr__(name, value)
 

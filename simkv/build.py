@@ -161,9 +161,11 @@ def _arrivals(
         hints = Hints(told.lead_s, told.lead_sigma, told.accuracy, seed=seed, replication=replication)
     if traffic.stream is not None:
         quantum_s = fitting.clock_quantum_s(traffic.header)
+        fitting.check_priorities(scenario, ())
         return OpenLoop(traffic.stream.sessions, content, quantum_s, seed, replication)
     sessions = traffic.sessions()
     fitting.check_words(scenario, sessions)
+    fitting.check_priorities(scenario, sessions)
     return ClosedLoop(draws_of(scenario, sessions, replication, seed), content, hints)
 
 

@@ -69,7 +69,8 @@ def _print(found: Comparison) -> None:
         table.add_row(metric, *cells)
     console = Console(width=150)
     console.print(table)
-    click.echo(f"order of scheduling: rank correlation {found.rank_correlation:.5f}")
+    if found.rank_correlation is not None:
+        click.echo(f"order of scheduling: rank correlation {found.rank_correlation:.5f}")
     if found.running_mae_ratio is not None:
         click.echo(f"sequences in the batch over time: mean absolute error {100 * found.running_mae_ratio:.2f} %")
     click.echo(

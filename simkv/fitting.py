@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simkv.errors import InputError
-from simkv.policies import EVICTION, PREFETCH
+from simkv.policies import BATCHING, EVICTION, PREFETCH
 from simkv.policies.eviction.question import Told
 from simkv.policies.prefetch import moments_of
 from simkv.predictors import PREDICTORS
@@ -200,3 +200,19 @@ def _check_block_runs(scenario: Scenario) -> None:
                 " block runs",
                 f"policies.{question}",
             )
+
+
+def check_priorities(scenario: Scenario, sessions: Iterable[Session]) -> None:
+    """Refuse a batching policy that goes by priorities where all have the same.
+
+    Raises
+    ------
+    InputError : it would be first come, first served.
+    """
+    name = scenario.policies.batching.name
+    if getattr(BATCHING.get(name), "needs_priorities", False) and len({each.priority for each in sessions}) < 2:
+        raise InputError(
+            f"batching policy {name!r} needs sessions of different `priority`, and this trace has none; want a trace"
+            " that has them, or another policy",
+            "policies.batching",
+        )

@@ -78,6 +78,7 @@ class Session:
     shared_key, shared_blocks : the first `shared_blocks` ids of the session are the same content in
         every session with an equal `shared_key` (tools and system prompt); 0 = nothing shared.
     chunk_words : content words of each chunk, lower case; who holds the document knows them. Empty = unknown.
+    priority : of its requests: lower is more urgent.
     """
 
     session_id: str
@@ -89,6 +90,7 @@ class Session:
     shared_key: str = ""
     shared_blocks: int = 0
     chunk_words: tuple[tuple[str, ...], ...] = ()
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

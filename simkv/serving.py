@@ -60,6 +60,7 @@ class Serving:
             prefill_tokens,
             request.cached_tokens,
             request.output_tokens,
+            priority=conversation.session.priority,
             content=claim,
             page_shift_tokens=claim.own_tokens - request.cached_tokens - prefill_tokens,
             on_scheduled=lambda: self._scheduled(request),

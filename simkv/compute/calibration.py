@@ -12,6 +12,7 @@ from typing import Any
 
 from simkv.compute.calibration_quality import laws, prices_steps
 from simkv.compute.layer_passes import LayerStepTime
+from simkv.compute.lockstep import LockstepStepTime, Spread
 from simkv.compute.measured import AllReduce, LayerTables, MeasuredStepTime
 from simkv.compute.op_law import OpLaw
 from simkv.compute.op_table import PASSES, OpTable, layer_tables, pass_tables
@@ -126,6 +127,8 @@ class MeasuredProfile:
         link_bandwidth_bytes_per_s: float | None = None,
         link_latency_s: float | None = None,
         strict: bool = False,
+        *,
+        expert_ranks: int = 1,
     ) -> StepTime:
         """Return the price list of this device for a model, which must be the one that was measured.
 
@@ -135,6 +138,7 @@ class MeasuredProfile:
         link_bandwidth_bytes_per_s : [bytes/s] of the link between the GPUs of a group; wanted when tp > 1.
         link_latency_s : [s] of one hop over it; wanted when tp > 1.
         strict : refuse what lies outside the measured range.
+        expert_ranks : data-parallel ranks over which experts are spread, in one batch; the link is wanted when > 1.
 
         Raises
         ------
@@ -143,11 +147,15 @@ class MeasuredProfile:
         self._check_model(shape)
         self.check()
         if self.quality is not None:
+            if expert_ranks > 1:
+                raise InputError(f"no times of experts, which {expert_ranks} data-parallel ranks share", self.where)
             return self._layer_steps(shape, strict)
         if self.of_passes:
             return TwoTableStepTime(*self._pass_tables, strict)
         all_reduce = self._all_reduce(link_bandwidth_bytes_per_s, link_latency_s)
         try:
+            if expert_ranks > 1:
+                return self._in_lockstep(shape, all_reduce, (link_bandwidth_bytes_per_s, link_latency_s), expert_ranks)
             return MeasuredStepTime(self._layer_tables, shape, all_reduce, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
@@ -158,6 +166,17 @@ class MeasuredProfile:
             return LayerStepTime(self.laws, by_name.get("mixed_layer"), by_name.get("unequal_layer"), shape, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
+
+    def _in_lockstep(
+        self, shape: ModelShape, all_reduce: AllReduce | None, link: tuple[float | None, float | None], ranks: int
+    ) -> StepTime:
+        tables, (bandwidth, latency) = self._layer_tables, link
+        if tables.experts is None:
+            raise InputError(f"no times of experts (table moe), which {ranks} data-parallel ranks share")
+        if bandwidth is None or latency is None:
+            raise InputError(f"want the link between {ranks} data-parallel ranks: link_bandwidth and link_latency")
+        rank = MeasuredStepTime(tables, shape, all_reduce, experts_elsewhere=True)
+        return LockstepStepTime(rank, Spread(ranks, tables.experts, shape, bandwidth, latency))
 
     def _check_model(self, shape: ModelShape) -> None:
         if not self.shape_facts:

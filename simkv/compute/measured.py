@@ -104,6 +104,7 @@ class MeasuredStepTime:
     shape : the model.
     all_reduce : how the GPUs of a tensor-parallel group sum their parts, twice a layer; None = one GPU.
     strict : refuse what lies outside the measured range instead of extending the tables linearly.
+    experts_elsewhere : leave the experts out: somebody else prices them (`lockstep.py`).
 
     Attributes
     ----------
@@ -116,7 +117,13 @@ class MeasuredStepTime:
     """
 
     def __init__(
-        self, tables: LayerTables, shape: ModelShape, all_reduce: AllReduce | None = None, strict: bool = False
+        self,
+        tables: LayerTables,
+        shape: ModelShape,
+        all_reduce: AllReduce | None = None,
+        strict: bool = False,
+        *,
+        experts_elsewhere: bool = False,
     ) -> None:
         absent = tables.missing()
         if absent:
@@ -127,6 +134,7 @@ class MeasuredStepTime:
         self._shape = shape
         self._all_reduce = all_reduce
         self._strict = strict
+        self._prices_experts = tables.experts is not None and not experts_elsewhere
         self._dense: dict[int, tuple[float, Outside]] = {}
         self._heads: dict[int, tuple[float, Outside]] = {}
         self._curves: dict[int, DecodeCurve] = {}
@@ -220,7 +228,7 @@ class MeasuredStepTime:
         times = {**PER_LAYER, **({} if experts is not None else MLP)}
         times |= {name: count for name, count in OPTIONAL.items() if name in dense}
         layer_s = sum(count * max(dense[name].at(tokens, left), 0.0) for name, count in times.items())
-        if experts is not None:
+        if experts is not None and self._prices_experts:
             layer_s += max(experts.at(tokens, self._shape.activated_experts(tokens), left), 0.0)
         if self._all_reduce is not None:
             summed_bytes = tokens * self._shape.hidden * self._shape.dtype_bytes

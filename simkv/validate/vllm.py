@@ -18,6 +18,7 @@ from simkv.compute.host import WithHost
 from simkv.errors import InputError
 from simkv.metrics import PERCENTILES
 from simkv.policies.batching import BATCHING
+from simkv.policies.routing import ROUTING
 from simkv.profiling import MeasuredProfile, open_profile
 from simkv.replay import Records, Replay
 from simkv.validate.vllm_run import VllmRun, read
@@ -35,8 +36,9 @@ class Comparison:
 
     Attributes
     ----------
-    metrics : by name, then statistic: measured, simulated [s], error_ratio = simulated / measured - 1.
-    rank_correlation : Spearman's, of the order in which requests were scheduled first.
+    metrics : by name, then statistic: measured, simulated [s], error_ratio = simulated / measured - 1; without those
+        that no request has (TPOT of answers of one token).
+    rank_correlation : Spearman's, of the order in which requests were scheduled first; None = there is no order.
     running_mae_ratio : mean absolute difference of the sequences in the batch, once a second, over their mean.
     facts : what it rests on, in words.
     """
@@ -45,7 +47,7 @@ class Comparison:
     profile: str
     num_gpu_blocks: int
     metrics: dict[str, dict[str, dict[str, float]]]
-    rank_correlation: float
+    rank_correlation: float | None
     running_mae_ratio: float | None
     preemptions: int
     cached_ratio: float
@@ -88,29 +90,31 @@ def validate(
     path = profile if profile is not None else _beside(told)
     measured = open_profile(path, told.gpus)
     bandwidth, latency = _link(told, link_bandwidth_bytes_per_s, link_latency_s)
-    step_time = measured.step_time(told.shape, bandwidth, latency, strict)
+    together = told.ranks if told.shape.experts else 1
+    step_time = measured.step_time(told.shape, bandwidth, latency, strict, expert_ranks=together)
     replay = Replay(
         told.asked,
         told.engine,
-        [WithHost(step_time, host_s, told.engine.async_scheduling)],
+        [WithHost(step_time, host_s, told.engine.async_scheduling)] * (told.ranks // together),
         batching=BATCHING.create("priority" if told.scheduling_policy == "priority" else "chunked-fcfs"),
+        routing=ROUTING.create("least-loaded"),
         step_by_step=step_by_step,
     )
     running = _sampled(replay, [at_s for at_s, _ in told.running])
     records = replay.run()
     if records.rejected:
         raise InputError(f"{records.rejected} requests do not fit into {told.engine.blocks} KV blocks", str(run))
-    gpu = replay.gpus[0]
+    busy_s = sum(gpu.demand_s for gpu in replay.gpus)
     return Comparison(
         run=str(run),
         profile=str(path),
-        num_gpu_blocks=told.engine.blocks + 1,
+        num_gpu_blocks=told.num_gpu_blocks,
         metrics=_metrics(told, records),
         rank_correlation=_rank_correlation(told, records),
         running_mae_ratio=_mae_ratio([count for _, count in told.running], running),
-        preemptions=gpu.preemptions,
+        preemptions=sum(gpu.preemptions for gpu in replay.gpus),
         cached_ratio=sum(records.cached_tokens) / sum(records.input_tokens),
-        extrapolated_time_ratio=gpu.extrapolated_s / gpu.demand_s,
+        extrapolated_time_ratio=sum(gpu.extrapolated_s for gpu in replay.gpus) / busy_s,
         facts=_facts(told, measured, host_s, bandwidth, latency),
     )
 
@@ -123,12 +127,19 @@ def _facts(
     facts = {
         "model": told.shape.name,
         "device": told.device or "unknown",
-        "KV blocks": f"{engine.blocks + 1:,} of {engine.block_tokens} tokens, {told.blocks_told}; one of them"
+        "KV blocks": f"{told.num_gpu_blocks:,} of {engine.block_tokens} tokens, {told.blocks_told}; one of them"
         " is vLLM's null block",
         "engine": f"budget {engine.token_budget:,} tokens, {engine.max_sequences} sequences,"
         f" {'asynchronous' if engine.async_scheduling else 'synchronous'} scheduling, {told.scheduling_policy}",
         "host": f"{1000 * host_s:g} ms a step, {'hidden' if engine.async_scheduling else 'added'}",
     }
+    if told.ranks > 1 and told.shape.experts:
+        facts["ranks"] = (
+            f"{told.ranks} data-parallel ranks in lockstep, priced as one engine of their summed limits; experts spread"
+            f" over them, tokens over a ring of {bandwidth:.3g} bytes/s, {latency:.3g} s a hop"
+        )
+    elif told.ranks > 1:
+        facts["ranks"] = f"{told.ranks} engines of their own; requests go to the least loaded"
     if told.gpus > 1:
         facts["all-reduce"] = f"two a layer, ring over {told.gpus} GPUs, {bandwidth:.3g} bytes/s, {latency:.3g} s"
     facts |= {f"profile: {name}": str(note) for name, note in measured.notes.items()}
@@ -156,7 +167,7 @@ def _sampled(replay: Replay, times_s: list[float]) -> list[int]:
     """Return a list that is filled with the sequences in the batch at each of these moments as they are played."""
     found: list[int] = []
     for at_s in times_s:
-        call_at(replay.env, at_s, Order.DECISION, lambda: found.append(replay.gpus[0].running))
+        call_at(replay.env, at_s, Order.DECISION, lambda: found.append(sum(gpu.running for gpu in replay.gpus)))
     return found
 
 
@@ -165,7 +176,7 @@ def _metrics(run: VllmRun, records: Records) -> dict[str, dict[str, dict[str, fl
     outputs = np.array([asked.output_tokens for asked in run.asked])
     simulated = np.column_stack([records.arrival_s, records.scheduled_s, records.first_token_s, records.last_token_s])
     ours, theirs = _times(simulated, outputs), _times(columns, outputs)
-    return {name: _errors(theirs[name], ours[name]) for name in ours}
+    return {name: _errors(theirs[name], ours[name]) for name in ours if len(ours[name])}
 
 
 def _times(columns: Floats, outputs: NDArray[np.int64]) -> dict[str, Floats]:
@@ -191,14 +202,16 @@ def _percentile(percent: int) -> Any:
     return lambda values: np.percentile(values, percent)
 
 
-def _rank_correlation(run: VllmRun, records: Records) -> float:
+def _rank_correlation(run: VllmRun, records: Records) -> float | None:
     from scipy.stats import spearmanr  # noqa: PLC0415 - a second to import, wanted here alone
 
     scheduled = [measured.scheduled_s for measured in run.measured]
+    if min(len(set(scheduled)), len(set(records.scheduled_s))) < 2:
+        return None
     return float(spearmanr(scheduled, list(records.scheduled_s)).statistic)
 
 
 def _mae_ratio(measured: list[int], simulated: list[int]) -> float | None:
-    if not measured:
+    if not any(measured):
         return None
     return float(np.mean(np.abs(np.array(measured) - np.array(simulated))) / np.mean(measured))

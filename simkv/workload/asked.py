@@ -63,12 +63,16 @@ def mooncake(path: Path, engine_block_tokens: int = 16) -> Iterator[Asked]:
     >>> [(asked.arrival_s, asked.runs) for asked in mooncake(path)]
     [(1.5, (Run(start=0, count=32), Run(start=128, count=5)))]
     """
-    if BLOCK_TOKENS % engine_block_tokens:
+    if engine_block_tokens < 1 or BLOCK_TOKENS % engine_block_tokens:
         raise InputError(f"want a block that divides Mooncake's {BLOCK_TOKENS} tokens, got {engine_block_tokens}")
     reader = _Mooncake(Path(path), engine_block_tokens)
     with closing(numbered_lines(reader.path)) as lines:
-        while some := list(islice(lines, _LINES_AT_ONCE)):
+        some = list(islice(lines, _LINES_AT_ONCE))
+        if not some:
+            raise InputError("the file is empty", str(path))
+        while some:
             yield from reader.read(some)
+            some = list(islice(lines, _LINES_AT_ONCE))
 
 
 class _Mooncake:

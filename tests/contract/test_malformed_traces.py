@@ -372,7 +372,7 @@ MUTATED: dict[str, tuple[Callable[[], bytes], str]] = {
     "header twice": (
         lambda: plain().partition(b"\n")[0] + b"\n" + plain(),
         "t:2: unknown key 'format'; "
-        "known: session_id, turns, layout, document_id, start_s, chunk_tokens, shared_prefix, chunk_words",
+        "known: session_id, turns, layout, document_id, start_s, chunk_tokens, shared_prefix, chunk_words, priority",
     ),
     "key misspelt": (
         edited(7, '"answer_tokens"', '"answer_token"'),

@@ -16,6 +16,7 @@ import pytest
 from simkv.profiling import open_profile
 from simkv.profiling.writing import write
 from tests.unit.measured_tables import npz, tables
+from tests.unit.vllm_run import vllm_run
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,7 +79,11 @@ def test_command_runs(command: str, tmp_path: Path) -> None:
     if command.startswith("simkv profile compare"):
         for name in ("mine", "again"):
             write(open_profile(tables(tmp_path / name, model="Qwen/Qwen2.5-3B")), tmp_path / f"{name}.json")
-    if command.startswith("simkv profile"):  # small files of the two forms, and what an earlier line of the page wrote
+    if command.startswith("simkv validate"):
+        vllm_run(tmp_path / "DIR")
+    if command.startswith(
+        ("simkv profile", "simkv validate")
+    ):  # small files of the two forms, and what an earlier line of the page wrote
         tables(tmp_path / "TABLES", model="Qwen/Qwen2.5-3B")
         npz(tmp_path / "timing.npz")
         write(open_profile(tmp_path / "TABLES"), tmp_path / "gpu.json")

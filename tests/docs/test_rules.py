@@ -53,4 +53,6 @@ def test_comparisons_contain_the_arms_without_kv(path: Path) -> None:
     if path.stem in NO_COMPARISON:
         pytest.skip("computed by hand, compares nothing")
     told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not told.get("links"):
+        pytest.skip("no network: nothing is moved")
     assert {"text", "text-prefetch"} <= {arm["name"] for arm in told["arms"]}

@@ -21,7 +21,7 @@ from simkv.policies import BATCHING
 from simkv.rng import stream
 from tests.property.block_by_block import Job, Loop, Owner, Rules, own_ids
 
-law = settings(max_examples=3000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.data_too_large])
+law = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.data_too_large])
 
 TOY = ModelShape("toy", layers=2, hidden=8, heads=4, kv_heads=1, head_dim=2, intermediate=16, vocab=64)
 

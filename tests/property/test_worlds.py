@@ -179,7 +179,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "preset": ["reserve-ahead", "vllm-0.19", "vllm-0.19, async_scheduling: false"],
         "speculative": ["idle_only", "idle_only", "leftover"],
         "host": ["0 s", "0 s", "5 ms", "200 ms"],
-        "batching": ["chunked-fcfs", "shortest-prompt"],
+        "batching": ["chunked-fcfs", "shortest-prompt", "priority"],
         "eviction": ["lru", "fifo", "belady"],
         "routing": ["sticky", "round-robin", "prefix-aware", "least-loaded", "random"],
         "predictor": ["markov", "oracle"],
@@ -189,6 +189,11 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "horizon": ["", "", ", horizon: 5 s", ", horizon: 30 s"],
     }
     told = {name: draw(st.sampled_from(values)) for name, values in pick.items()}
+    if told["batching"] == "priority":
+        if is_stream or len(trace["sessions"]) == 1:
+            told["batching"] = "chunked-fcfs"
+        else:
+            trace["sessions"] = [each | {"priority": place % 2} for place, each in enumerate(trace["sessions"])]
     if "hint-driven" in told["prefetch"]:
         told["hints"] = pick["hints"][1]
     if "kind: compute" in told["prefetch"] and told["acquisition"] == "text":

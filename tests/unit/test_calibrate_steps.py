@@ -85,6 +85,11 @@ def test_outside_of_what_was_measured_is_told(priced: StepTime, tmp_path: Path) 
             step()
 
 
+def test_experts_over_ranks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.json: no times of experts, which 2 data-parallel ranks share"):
+        calibrated(tmp_path, PARTS).step_time(SHAPE, expert_ranks=2)
+
+
 def test_nothing_costs_nothing(priced: StepTime) -> None:
     assert priced.step([(0, 5)], 0, 0, 0) == 0.0
 

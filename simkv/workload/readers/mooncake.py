@@ -78,8 +78,8 @@ class MooncakeFormat:
         return Session(f"request-{line}", (turn,), start_s=timedelta(milliseconds=timestamp_ms).total_seconds())
 
 
-def runs_of(ids: Iterable[object]) -> tuple[Run, ...]:
-    """Return block ids as runs of consecutive ones, in the same order.
+def runs_of(ids: Iterable[object], at: str = "hash_ids") -> tuple[Run, ...]:
+    """Return block ids as runs of consecutive ones, in the same order; `at` names the list in messages.
 
     Examples
     --------
@@ -89,9 +89,9 @@ def runs_of(ids: Iterable[object]) -> tuple[Run, ...]:
     found: list[Run] = []
     start = end = -1
     for index, value in enumerate(ids):
-        block = fields.whole(value, f"hash_ids[{index}]")
+        block = fields.whole(value, f"{at}[{index}]")
         if block >= REGION_BLOCKS:
-            raise ValueError(f"hash_ids[{index}]: want an id below {REGION_BLOCKS}, got {block}")
+            raise ValueError(f"{at}[{index}]: want an id below {REGION_BLOCKS}, got {block}")
         if block != end:
             if end >= 0:
                 found.append(Run(start, end - start))

@@ -64,7 +64,7 @@ class NativeFormat:
         fields.check_keys(
             record,
             ("session_id", "turns"),
-            ("layout", "document_id", "start_s", "chunk_tokens", "shared_prefix", "chunk_words"),
+            ("layout", "document_id", "start_s", "chunk_tokens", "shared_prefix", "chunk_words", "priority"),
         )
         chunk_tokens = tuple(
             fields.whole(tokens, f"chunk_tokens[{index}]", 1)
@@ -92,6 +92,7 @@ class NativeFormat:
             turns=turns,
             layout=layout,
             document_id=None if document_id is None else fields.name(document_id, "document_id"),
+            priority=fields.whole(record.get("priority", 0), "priority"),
             chunk_tokens=chunk_tokens,
             start_s=None if start_s is None else fields.seconds(start_s, "start_s"),
             shared_key=shared_key,
@@ -221,6 +222,8 @@ def session_line(session: Session, header: TraceHeader) -> str:
         record["shared_prefix"] = {"key": session.shared_key, "blocks": session.shared_blocks}
     if session.chunk_words:
         record["chunk_words"] = session.chunk_words
+    if session.priority:
+        record["priority"] = session.priority
     record["turns"] = [_turn_record(turn) for turn in session.turns]
     return json.dumps(record)
 
