@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simkv import __version__
+from simkv.cli_calibrate import calibrate
 from simkv.cli_explain import explain
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
 
 
 @click.group(
-    commands=[explain, profile, validate],
+    commands=[calibrate, explain, profile, validate],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, message="simkv %(version)s")

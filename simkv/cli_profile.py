@@ -134,9 +134,11 @@ def show(
             prices = told.step_time(_shape(model or told.model_name), *link)
             view.figure(prices, f"{told.model_name} on {told.device}, tp {told.tp}", told).savefig(plot)
         if as_json:
-            click.echo(json.dumps({"schema_version": 1, **told.facts(), "ops": view.op_rows(told)}, indent=2))
+            known = {} if told.quality is None else {"quality": told.quality}
+            click.echo(json.dumps({"schema_version": 1, **told.facts(), "ops": view.op_rows(told), **known}, indent=2))
         else:
             click.echo(view.to_text(told), nl=False)
+            _echo_quality(told)
         return
     facts, made = _registered(name)
     if plot is not None:
@@ -146,6 +148,41 @@ def show(
         click.echo(json.dumps({"schema_version": 1, **facts}, indent=2))
     else:
         click.echo("\n".join(f"{key}: {value}" for key, value in facts.items()))
+
+
+def _echo_quality(told: MeasuredProfile) -> None:
+    from simkv.report import quality_view
+
+    if told.quality is not None:
+        click.echo("\n" + "\n".join(quality_view.lines(told.quality)))
+
+
+@profile.command()
+@click.argument("one", metavar="A.json", type=click.Path(path_type=Path))
+@click.argument("other", metavar="B.json", type=click.Path(path_type=Path))
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the differences to this file (.png, .pdf, .svg).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(one: Path, other: Path, *, plot: Path | None, as_json: bool) -> None:
+    """Tell how far B lies from A, operation by operation, at the points that both measured.
+
+    Where both have anchors, the speed of the machine is taken out, except of what waits for disks and sockets.
+    """
+    from simkv.report import profile_compare as report
+
+    if plot is not None:
+        _check_drawable(plot)
+    first, second = _opened(one, 1), _opened(other, 1)
+    found = report.pairs(first, second)
+    if not found:
+        raise InputError(f"no point that {one} measured too", str(other))
+    if plot is not None:
+        report.figure(first, second, found).savefig(plot)
+    if as_json:
+        speed = report.speed_ratio(first, second)
+        told = {"schema_version": 1, "profiles": [str(one), str(other)], "speed_ratio": speed}
+        click.echo(json.dumps({**told, "ops": report.rows(found)}, indent=2))
+    else:
+        click.echo(report.to_text(first, second, found), nl=False)
 
 
 def _opened(path: Path, tp: int) -> MeasuredProfile:

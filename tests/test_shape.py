@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent / "simkv"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+PACKAGE = Path(__file__).resolve().parent.parent
+MODULES = sorted([*(PACKAGE / "simkv").rglob("*.py"), *(PACKAGE / "calibrate").rglob("*.py")])
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from simkv.compute.calibration_quality import laws, prices_steps
+from simkv.compute.layer_passes import LayerStepTime
 from simkv.compute.lockstep import LockstepStepTime, Spread
 from simkv.compute.measured import ALL_REDUCE, AllReduce, LayerTables, MeasuredStepTime
+from simkv.compute.op_law import OpLaw
 from simkv.compute.op_table import PASSES, OpTable, layer_tables, pass_tables
 from simkv.compute.steptime import StepTime
 from simkv.compute.tables import Line
@@ -68,7 +71,8 @@ class MeasuredProfile:
     skewed : the source says to price unequal contexts by its measurements.
     notes : what a reader of results should know, by what it is about.
     ops : the times.
-    kind : "imported", or "derived" from times of single operations.
+    kind : "imported", "derived" from times of single operations, or "measured" by `simkv calibrate`.
+    quality : how well they are known, of those that `simkv calibrate` measured; see `calibration_quality`.
     """
 
     where: str
@@ -83,6 +87,7 @@ class MeasuredProfile:
     notes: Mapping[str, str]
     ops: tuple[OpTable, ...] = field(repr=False)
     kind: str = "imported"
+    quality: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def of_passes(self) -> bool:
@@ -102,13 +107,20 @@ class MeasuredProfile:
     def _pass_tables(self) -> tuple[Line, DecodeTable]:
         return pass_tables(self.ops)
 
+    @cached_property
+    def laws(self) -> Mapping[str, OpLaw]:
+        """What each operation costs anywhere, of those that `simkv calibrate` measured; nothing for imported ones."""
+        return {} if self.quality is None else laws(self.quality, self.ops)
+
     def check(self) -> None:
-        """Refuse tables that no step can be priced with.
+        """Refuse tables that no step can be priced with; a calibration may be of other operations alone.
 
         Raises
         ------
         InputError : an operation without times.
         """
+        if self.quality is not None:
+            return
         try:
             absent = [] if self.of_passes and self._pass_tables else self._layer_tables.missing()
         except InputError as error:
@@ -142,6 +154,10 @@ class MeasuredProfile:
         """
         self._check_model(shape)
         self.check()
+        if self.quality is not None:
+            if expert_ranks > 1:
+                raise InputError(f"no times of experts, which {expert_ranks} data-parallel ranks share", self.where)
+            return self._layer_steps(shape, strict)
         if self.of_passes:
             return TwoTableStepTime(*self._pass_tables, strict)
         all_reduce = self._all_reduce(link_bandwidth_bytes_per_s, link_latency_s)
@@ -149,6 +165,13 @@ class MeasuredProfile:
             if expert_ranks > 1:
                 return self._in_lockstep(shape, all_reduce, (link_bandwidth_bytes_per_s, link_latency_s), expert_ranks)
             return MeasuredStepTime(self._tables_beside(all_reduce), shape, all_reduce, strict)
+        except InputError as error:
+            raise InputError(str(error), self.where) from None
+
+    def _layer_steps(self, shape: ModelShape, strict: bool) -> StepTime:
+        by_name = {op.name: op for op in self.ops}
+        try:
+            return LayerStepTime(self.laws, by_name.get("mixed_layer"), by_name.get("unequal_layer"), shape, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
 
@@ -205,8 +228,13 @@ class MeasuredProfile:
             "software": dict(self.software),
             "clock": dict(self.clock),
             "source": f"{self.provenance.project} {self.provenance.version}, {self.provenance.licence}",
-            "prices": "passes" if self.of_passes else "operations",
+            "prices": self._priced_by(),
             "unequal_contexts": "priced" if self.skewed else "by their mean",
             "rows": sum(len(op.rows) for op in self.ops),
             "notes": dict(self.notes),
         }
+
+    def _priced_by(self) -> str:
+        if self.quality is None:
+            return "passes" if self.of_passes else "operations"
+        return "layers" if prices_steps(self.ops) else "no steps: KV operations alone"

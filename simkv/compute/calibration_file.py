@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from simkv.compute import calibration_quality as quality
 from simkv.compute.calibration import SHAPE_FACTS, MeasuredProfile, Provenance, SourceFile
 from simkv.compute.op_table import AXES, SOURCES, UNITS, OpTable, Row
 from simkv.errors import InputError
@@ -23,8 +24,9 @@ from simkv.registry import did_you_mean
 
 #: What a calibration file says of itself.
 SCHEMA, SCHEMA_VERSION = "simkv.calibration", 1
-#: Imported as others measured it, or derived from times of single operations.
-KINDS = ("imported", "derived")
+#: Times that others published, derived from times of single operations, and those that `simkv calibrate` measured.
+MEASURED = "measured"
+KINDS = ("imported", "derived", MEASURED)
 
 #: Grids with more places than this are told by their ends alone.
 MOST_PLACES = 256
@@ -67,6 +69,9 @@ FORM: Mapping[str, Any] = {
     "data": {"file": str, "rows": int, "sha256": str},
 }
 
+#: The same of a measured one.
+MEASURED_FORM: Mapping[str, Any] = {**FORM, "quality": quality.QUALITY_FORM}
+
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", _NUMBER: "a number"}
 
 
@@ -89,7 +94,8 @@ def read(path: Path) -> MeasuredProfile:
     """
     told = _read_json(path)
     try:
-        _check_form(told, FORM, "")
+        measured = isinstance(told, dict) and told.get("kind") == MEASURED
+        _check_form(told, MEASURED_FORM if measured else FORM, "")
         _check_header(told)
     except InputError as error:
         raise InputError(str(error), str(path)) from None
@@ -97,6 +103,9 @@ def read(path: Path) -> MeasuredProfile:
     ops = _read_times(data, told)
     try:
         _check_ops(told["ops"], ops)
+        if measured:
+            _check_samples(path.parent, told["quality"]["samples"])
+            quality.laws(told["quality"], ops)
     except InputError as error:
         raise InputError(str(error), str(path)) from None
     source = told["provenance"]
@@ -113,6 +122,7 @@ def read(path: Path) -> MeasuredProfile:
         notes=told["notes"],
         ops=ops,
         kind=told["kind"],
+        quality=told.get("quality"),
     )
 
 
@@ -197,7 +207,7 @@ def _check_items(value: Any, kind: type, at: str) -> None:
 
 def _check_header(told: Mapping[str, Any]) -> None:
     if told["kind"] not in KINDS:
-        raise InputError(f"kind: want {' or '.join(map(repr, KINDS))}, got {told['kind']!r}")
+        raise InputError(f"kind: want one of {', '.join(KINDS)}, got {told['kind']!r}")
     if told["device"]["tp"] < 1:
         raise InputError(f"device.tp: want at least 1 GPU, got {told['device']['tp']}")
     shape = told["model"]["shape"]
@@ -208,11 +218,17 @@ def _check_header(told: Mapping[str, Any]) -> None:
         raise InputError(f"data.file: want the name of a .csv.gz file beside it, got {file!r}")
     if not told["ops"]:
         raise InputError("ops: want at least one operation")
+    _check_all_ops(told)
+
+
+def _check_all_ops(told: Mapping[str, Any]) -> None:
     last = 0
     for op in told["ops"]:
         last = _check_op(op, last)
     if last != told["data"]["rows"]:
         raise InputError(f"data.rows: want {last}, the last row of the operations, got {told['data']['rows']}")
+    if "quality" in told:
+        quality.check(told["quality"], [op["name"] for op in told["ops"]])
 
 
 def _check_op(op: Mapping[str, Any], last: int) -> int:
@@ -232,6 +248,15 @@ def _check_op(op: Mapping[str, Any], last: int) -> int:
     if op["points"] < 1 or op["rows"] != wanted:
         raise InputError(f"ops: {name}: want rows {wanted} for {op['points']} points, got {op['rows']}")
     return int(wanted[1])
+
+
+def _check_samples(folder: Path, told: Mapping[str, Any]) -> None:
+    """Refuse a file of samples that is not the one that was written."""
+    if told["file"] != Path(told["file"]).name:
+        raise InputError(f"quality.samples.file: want the name of a file beside it, got {told['file']!r}")
+    found = hashlib.sha256(_read_bytes(folder / told["file"], _MOST_CSV_BYTES)).hexdigest()
+    if found != told["sha256"]:
+        raise InputError(f"{told['file']}: not the file that was written: want SHA-256 {told['sha256']}, got {found}")
 
 
 # -- the times ----------------------------------------------------------------------------------------------------

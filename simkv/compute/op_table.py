@@ -13,6 +13,20 @@ from simkv.errors import InputError
 
 _SKEW_AXES = ("prefill_chunk", "kv_prefill", "n_decode", "n_longest", "kv_short", "kv_longest", "kv_mean")
 
+#: Operations of a calibration by `simkv calibrate` that price steps: a layer's prefill and decode, and what runs once.
+LAYER_PASSES = ("prefill_layer", "decode_layer", "embedding", "lm_head")
+
+_BITS = ("int8", "int4", "int3", "int2")
+#: Its operations on KV of one layer, keys and values together, by the tokens.
+_KV_OPS = (
+    *(f"{way}_{bits}_{per}" for bits in _BITS for per in ("token", "channel") for way in ("quantise", "dequantise")),
+    *("quantise_fp8", "dequantise_fp8", "score_snapkv", "score_h2o"),
+)
+_COPIES = (
+    *("copy_host", "clone_host", "copy_h2d_pageable", "copy_h2d_pinned", "copy_d2h_pageable", "copy_d2h_pinned"),
+    *("disk_write", "disk_read", "tcp_send", "tcp_receive"),
+)
+
 #: Operation -> the axes that its time depends on.
 AXES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys((*PER_LAYER, *MLP, *OPTIONAL, *ONCE), ("tokens",)),
@@ -23,6 +37,15 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "moe": ("tokens", "activated_experts"),
     "prefill_pass": ("new_tokens",),
     "decode_pass": ("kv_tokens", "context_tokens"),
+    "prefill_layer": ("prefill_chunk", "kv_prefill"),
+    "decode_layer": ("n_decode", "kv_decode"),
+    "mixed_layer": ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode"),
+    "unequal_layer": ("n_decode", "kv_mean", "kv_longest"),
+    **dict.fromkeys(_KV_OPS, ("tokens",)),
+    "score_q2c": ("tokens", "queries"),
+    **dict.fromkeys(("gather", "scatter"), ("tokens", "kept")),
+    **dict.fromkeys(("svd_gram", "svd_randomised", "svd_full"), ("tokens", "rank")),
+    **dict.fromkeys(_COPIES, ("bytes",)),
 }
 
 #: Axis -> what it counts.
@@ -41,6 +64,10 @@ UNITS: Mapping[str, str] = {
     "new_tokens": "tokens",
     "kv_tokens": "tokens",
     "context_tokens": "tokens",
+    "queries": "tokens",
+    "kept": "tokens",
+    "rank": "ranks",
+    "bytes": "bytes",
 }
 
 #: Where a time comes from: measured, partly measured, computed from measured ones, computed from data sheets.

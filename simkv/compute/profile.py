@@ -123,11 +123,11 @@ class Analytic:
 @PROFILES.register("measured")
 @dataclass(frozen=True)
 class Measured:
-    """Measured times of one model's operations or passes on one device, from a calibration file.
+    """Measured times of one model's operations, layers or passes on one device, from a calibration file.
 
     Attributes
     ----------
-    path : NAME.json that `simkv profile import` wrote, its NAME.csv.gz beside it.
+    path : NAME.json that `simkv calibrate` or `simkv profile import` wrote, its NAME.csv.gz beside it.
     tp : GPUs of the tensor-parallel group; must be that of the file.
     link_bandwidth_bytes_per_s : [bytes/s] of the link between them; wanted when tp > 1.
     link_latency_s : [s] of one hop over it; wanted when tp > 1.

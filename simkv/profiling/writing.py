@@ -65,6 +65,7 @@ def header(profile: MeasuredProfile, data: str, sha256: str) -> dict[str, Any]:
             }
         )
         last += len(op.rows)
+    known = {} if profile.quality is None else {"quality": dict(profile.quality)}
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -78,6 +79,7 @@ def header(profile: MeasuredProfile, data: str, sha256: str) -> dict[str, Any]:
         "notes": dict(profile.notes),
         "ops": ops,
         "data": {"file": data, "rows": last, "sha256": sha256},
+        **known,
     }
 
 

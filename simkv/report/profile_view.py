@@ -48,7 +48,7 @@ def to_text(profile: MeasuredProfile) -> str:
         reach = "; ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in row["range"].items())
         times = [f"{row[key] * 1e6:.4g} us" for key in ("shortest_s", "longest_s")]
         rows.append([row["op"], f"{row['points']:,}", row["source"], *times, reach])
-    lines += ["", *_aligned(rows)]
+    lines += ["", *aligned(rows)]
     lines += [f"{row['op']}: {warning}" for row in op_rows(profile) for warning in row["warnings"]]
     return "\n".join(lines) + "\n"
 
@@ -59,9 +59,15 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = (1, 3, 4)) -> Iterable[str]:
+    """Return rows as lines whose columns stand below each other, some of them flush right.
+
+    Examples
+    --------
+    >>> list(aligned([["a", "bc"], ["abc", "d"]]))
+    ['a    bc', 'abc   d']
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = (1, 3, 4)
     for row in rows:
         cells = [
             cell.rjust(width) if column in right else cell.ljust(width)

@@ -76,24 +76,33 @@ def with_data(argument: str) -> str:
     return str(folder)
 
 
+def prepare(command: str, folder: Path) -> None:
+    """Write what earlier lines of the page wrote, and the files of strangers that they name, small."""
+    if command.startswith("simkv explain"):
+        assert simkv(["run", "scenarios/three_turns.yaml"], folder).returncode == 0
+    if command.startswith("simkv profile compare"):
+        for name in ("mine", "again"):
+            write(open_profile(tables(folder / name, model="Qwen/Qwen2.5-3B")), folder / f"{name}.json")
+    if command.startswith("simkv validate"):
+        vllm_run(folder / "DIR")
+    if command.startswith(("simkv profile", "simkv validate")):
+        tables(folder / "TABLES", model="Qwen/Qwen2.5-3B")
+        npz(folder / "timing.npz")
+        write(open_profile(folder / "TABLES"), folder / "gpu.json")
+
+
 @pytest.mark.parametrize("command", commands("simkv"))
 def test_command_runs(command: str, tmp_path: Path) -> None:
     """Each `simkv` line ends with exit code 0; runs of the slice are cut to one replication here."""
     arguments = shlex.split(command.replace(" --set replications=5", ""))[1:]
     if command.startswith("simkv run scenarios/5g_slice"):
         arguments += ["--set", "replications=1", "--set", "workload.sessions=4"]
-    if command.startswith("simkv explain"):  # what an earlier line of the page saved
-        assert simkv(["run", "scenarios/three_turns.yaml"], tmp_path).returncode == 0
-    if command.startswith("simkv validate"):
-        vllm_run(tmp_path / "DIR")
-    if command.startswith(
-        ("simkv profile", "simkv validate")
-    ):  # small files of the two forms, and what an earlier line of the page wrote
-        tables(tmp_path / "TABLES", model="Qwen/Qwen2.5-3B")
-        npz(tmp_path / "timing.npz")
-        write(open_profile(tmp_path / "TABLES"), tmp_path / "gpu.json")
+    if command.startswith("simkv calibrate"):  # one operation, in a moment
+        pytest.importorskip("torch", reason="PyTorch is not installed (make torch)")
+        arguments += ["--ops", "quantise_int8_token", "--budget", "10s"]
     if command.startswith("simkv profile derive"):
         arguments = [with_data(argument) for argument in arguments]
+    prepare(command, tmp_path)
     done = simkv(arguments, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).strip()

@@ -123,7 +123,8 @@ SCHEMA = "want schema 'simkv.calibration' version 1, got"
         (set_in("schema_version", value=2), f": {SCHEMA} 'simkv.calibration' version 2"),
         (set_in("schema_version", value=True), ": schema_version: want a whole number, got true"),
         (set_in("schema", value="simkv.profile.analytic"), f": {SCHEMA} 'simkv.profile.analytic' version 1"),
-        (set_in("kind", value="measured"), ": kind: want 'imported' or 'derived', got 'measured'"),
+        (set_in("kind", value="measured"), ": quality: the key is missing"),
+        (set_in("kind", value="guessed"), ": kind: want one of imported, derived, measured, got 'guessed'"),
         (set_in("tp", value=1), ": tp: unknown key; known: schema, schema_version,"),
         (
             set_in("provenance", "licens", value="x"),

@@ -13,6 +13,9 @@ from simkv import model
 from simkv.compare import compare
 from simkv.compute.gpu import Gpu, GpuSequence
 from simkv.compute.kernel import Kernel
+from simkv.compute.layer_passes import LayerStepTime
+from simkv.compute.op_law import OpLaw
+from simkv.compute.op_table import LAYER_PASSES, OpTable
 from simkv.compute.profile import PROFILES
 from simkv.compute.steptime import FixedStepTime
 from simkv.errors import InputError
@@ -95,6 +98,13 @@ def test_speculation_pays_for_its_kernels_too(tmp_path: Path) -> None:
     assert played.world.gpus["receiver"].speculative_s == pytest.approx(kernel_s, **CLOSE)
 
 
+SHAPE = model.get("Qwen2.5-0.5B")
+
+
+def law_of(name: str, rows: list[tuple[float, float]]) -> OpLaw:
+    return OpLaw(OpTable(name, rows), ["tokens"], [1.0], "table")
+
+
 def kernel(seconds: float, ended: list[tuple[str, float]], env: Environment, name: str, speculative: bool) -> Kernel:
     return Kernel(seconds, speculative=speculative, on_finished=lambda: ended.append((name, env.now)))
 
@@ -117,6 +127,18 @@ def test_kernels_take_the_gpu_between_steps_and_speculative_ones_when_it_is_idle
     env.run()
     assert ended == [("demand", 1.25), ("promoted", 2.5), ("answer", 4.5), ("idle", 4.75)]
     assert (gpu.demand_s, gpu.speculative_s, gpu.is_idle) == (4.5, 0.25, True)
+
+
+def test_a_calibration_prices_kernels_by_what_it_measured() -> None:
+    """2 ms a layer at 16 tokens and 4 ms at 32, of each of 24 layers; what it did not measure is refused."""
+    made = law_of("quantise_int8_token", [(16, 2e-3), (32, 4e-3)])
+    priced = LayerStepTime(dict.fromkeys(LAYER_PASSES, made) | {"quantise_int8_token": made}, None, None, SHAPE)
+    assert priced.kernel_s("quantise_int8_token", 32, 0) == pytest.approx(24 * 4e-3)
+    assert not priced.outside
+    priced.kernel_s("quantise_int8_token", 64, 0)
+    assert priced.outside
+    with pytest.raises(InputError, match="no times of quantise_int4_token"):
+        priced.kernel_s("quantise_int4_token", 32, 0)
 
 
 # -- what is refused -------------------------------------------------------------------------------
