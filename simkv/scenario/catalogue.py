@@ -25,7 +25,7 @@ def catalogue(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
     Examples
     --------
     >>> [plugin["name"] for plugin in catalogue("codec")["codec"]]
-    ['identity']
+    ['identity', 'int4', 'int8']
     """
     if kind is not None and kind not in REGISTRIES:
         raise InputError(f"unknown kind {kind!r}{did_you_mean(kind, list(REGISTRIES))}; known: {', '.join(REGISTRIES)}")

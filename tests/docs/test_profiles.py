@@ -25,7 +25,7 @@ PAGE = (ROOT / "docs" / "profiles.md").read_text(encoding="utf-8")
 
 def test_its_tables_are_what_its_blocks_print() -> None:
     done = list(execute(PAGE, {}))
-    assert len(done) == 3
+    assert len(done) == 4
     assert [each.written for each in done] == [each.printed for each in done]
 
 

@@ -14,14 +14,17 @@ from simkv.compare import compare
 from simkv.compute.gpu import Gpu, GpuSequence
 from simkv.compute.kernel import Kernel
 from simkv.compute.layer_passes import LayerStepTime
+from simkv.compute.measured import MeasuredStepTime
 from simkv.compute.op_law import OpLaw
-from simkv.compute.op_table import LAYER_PASSES, OpTable
+from simkv.compute.op_table import LAYER_PASSES, OpTable, layer_tables
 from simkv.compute.profile import PROFILES
 from simkv.compute.steptime import FixedStepTime
 from simkv.errors import InputError
 from simkv.kv.codec import CODEC
 from simkv.policies import BATCHING
 from tests.unit.little_worlds import BLOCK_BYTES, CLOSE, little, scenario, session, turn
+from tests.unit.measured_tables import SHAPE as TOY
+from tests.unit.measured_tables import ops
 
 MEMORY_BYTES_PER_S = 1e9
 SLOW = "{name: analytic, peak: 1000000 TFLOP/s, peak_memory: 1 GB/s, memory_efficiency: 1.0}"
@@ -139,6 +142,18 @@ def test_a_calibration_prices_kernels_by_what_it_measured() -> None:
     assert priced.outside
     with pytest.raises(InputError, match="no times of quantise_int4_token"):
         priced.kernel_s("quantise_int4_token", 32, 0)
+
+
+def test_tables_of_steps_price_kernels_by_how_fast_decodes_read_kv() -> None:
+    """Toy tables take 1 ns a layer and token of context, 10 % more or less: 3 ms for the KV of 1,000,000 tokens."""
+    tables = layer_tables(ops(), skewed=False)
+    priced = MeasuredStepTime(tables, TOY)
+    million_bytes = 1_000_000 * TOY.kv_bytes_per_token
+    assert priced.kernel_s("quantise_int8_token", 16, million_bytes) == pytest.approx(3e-3, rel=0.2)
+    assert priced.outside
+    assert priced.kernel_s("quantise_int8_token", 16, 0) == 0.0
+    with pytest.raises(InputError, match="no times of quantise_int8_token"):
+        MeasuredStepTime(tables, TOY, strict=True).kernel_s("quantise_int8_token", 16, 1)
 
 
 # -- what is refused -------------------------------------------------------------------------------
