@@ -25,7 +25,7 @@ from .kv_probes import dequantise, quantise
 from .layer import Group, Layers
 from .probes import Probes
 from .rounds import Progress
-from .waiting import burst
+from .waiting import burst, q20
 from .wire import Peer
 
 STAGES = ("prefill", "quantise", "send", "dequantise", "prefill on cache")
@@ -138,7 +138,7 @@ def run(told: Setting, progress: Progress | None = None) -> dict[str, Any]:
             if progress is not None:
                 progress(index + 1, len(_SIZES), f"{tokens} tokens, {time.perf_counter() - began:.0f} s")
     for tokens, values in sent.items():
-        rows.append(_row("send", tokens, min(values), _predicted(profile, prices, shape, tokens)["send"], 1.0))
+        rows.append(_row("send", tokens, q20(values), _predicted(profile, prices, shape, tokens)["send"], 1.0))
     return {"schema_version": 1, "profile": str(path), "rows": rows, "summary": _summary(rows)}
 
 

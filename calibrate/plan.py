@@ -101,6 +101,9 @@ _RANKS: Axis = (8, 16, 24, 32, 40, 48, 56, 64)
 #: Bytes about the sizes where caches end, and where an allocator asks the system each time (from 32 MiB on).
 _LARGE: Axis = (2**22, 5931643, 2**23, 11863283, 2**24, 19951585, 23726566, 28215803, 2**25 - 2**16, 2**25)
 
+#: Bytes of what goes over a link, in steps of the root of 2: segments and buffers make knees.
+_WIRE: Axis = tuple(round(2 ** (12 + step / 2)) for step in range(27))
+
 #: Operation or group -> its axes on a CPU. Prefill chunks are those of schedulers: 256, 512, 2048 and remainders.
 _CPU: Mapping[str, tuple[Axis, ...]] = {
     "prefill_layer": ((16, 64, 128, 256, 512, 1024, 2048), (0, 256, 1024, 4096)),
@@ -119,7 +122,7 @@ _CPU: Mapping[str, tuple[Axis, ...]] = {
     "svd_full": (_ANY, (16, 64)),
     "copy": ((*_powers(2**14, 2**21), *_LARGE),),
     "disk": (_powers(2**14, 2**24, 4),),
-    "tcp": (_powers(2**12, 2**25),),
+    "tcp": (_WIRE,),
 }
 #: The same where it differs on a GPU, which takes longer chunks, larger batches and deeper KV.
 _CUDA: Mapping[str, tuple[Axis, ...]] = {

@@ -22,6 +22,7 @@ from .ops import OPS, STATISTIC
 from .plan import HOLDOUT, TRAIN, Case, Plan
 from .rounds import Samples, normalised
 from .stopping import Stop, half_width
+from .waiting import q20
 
 _DIGITS = 9
 _CACHE = {
@@ -71,7 +72,9 @@ def statistic(values: Sequence[float], name: str) -> float:
     >>> statistic([3.0, 1.0, 2.0], "min"), statistic([3.0, 1.0, 2.0], "median")
     (1.0, 2.0)
     """
-    return median(values) if name == "median" else min(values)
+    if name == "min":
+        return min(values)
+    return q20(list(values)) if name == "q20" else median(values)
 
 
 def profile(run: Run, bursts: Mapping[str, Mapping[int, Any]], where: str) -> MeasuredProfile:
