@@ -130,7 +130,7 @@ def run(told: Setting, progress: Progress | None = None) -> dict[str, Any]:
     with Peer() as peer, torch.inference_mode():
         for index, tokens in enumerate(_SIZES):
             for size in _SIZES:  # a visit to each payload, as in the rounds of a calibration
-                sent[size].append(burst(_sending(peer, _payload_bytes(shape, size))).value_s)
+                sent[size].append(burst(_sending(peer, _payload_bytes(shape, size)), peer.core).value_s)
             speed = _speed(profile, probes)
             predicted = _predicted(profile, prices, shape, tokens)
             for stage, measured_s in _measured(model, peer, tokens):

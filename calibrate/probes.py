@@ -75,7 +75,8 @@ class Probes:
         try:
             with torch.inference_mode():
                 if OPS[case.op].io:
-                    return burst(self._waits().call(case.op, case.point[0]))
+                    waits = self._waits()
+                    return burst(waits.call(case.op, case.point[0]), waits.core)
                 return self.device.burst(self.call(case.op, case.point))
         except (RuntimeError, NotImplementedError, OSError) as error:  # out of memory, no such kernel, a full disk
             return Burst(0.0, 0.0, 0.0, 0, str(error).splitlines()[0][:200] or "failed")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -31,12 +31,32 @@ def q20(values: list[float]) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def burst(call: Callable[[], float]) -> Burst:
-    """Return the time of one call; it tells itself how long what matters of it took [s]."""
-    call()
+@contextlib.contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Keep this thread on one core for a while; None = leave it alone."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def burst(call: Callable[[], float], core: int | None = None) -> Burst:
+    """Return the time of one call; it tells itself how long what matters of it took [s].
+
+    Parameters
+    ----------
+    core : the one to stay on meanwhile; None = any.
+    """
     samples: list[float] = []
-    while len(samples) < _MOST_SAMPLES and (sum(samples) < _LEAST_S or len(samples) < _LEAST_SAMPLES):
-        samples.append(call())
+    with on_core(core):
+        call()
+        while len(samples) < _MOST_SAMPLES and (sum(samples) < _LEAST_S or len(samples) < _LEAST_SAMPLES):
+            samples.append(call())
     return Burst(q20(samples), median(samples), 0.0, len(samples))
 
 
@@ -54,6 +74,11 @@ class Waiting:
         number, name = tempfile.mkstemp(prefix="simkv-calibrate-", dir=folder)
         os.close(number)
         self._file = Path(name)
+
+    @property
+    def core(self) -> int | None:
+        """The core that the other end runs on, if it is here."""
+        return self._peer.core
 
     def close(self) -> None:
         """Take the file away."""
