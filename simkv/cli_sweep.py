@@ -103,7 +103,10 @@ def _executor(workers: object, time_limit: object) -> Executor:
 
     if workers == 1 and time_limit is None:
         return InProcess()
-    return Processes(int(str(workers)), None if time_limit is None else parse_seconds(time_limit))
+    limit_s = None if time_limit is None else parse_seconds(time_limit)
+    if limit_s is not None and limit_s <= 0:
+        raise click.UsageError("--time-limit wants a time above zero, such as '60 s'")
+    return Processes(int(str(workers)), limit_s)
 
 
 class _Progress:

@@ -83,7 +83,7 @@ class Processes:
         try:
             yield from self._outcomes(pool, work, left)
         finally:
-            pool.stop()
+            pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
 
     def _outcomes(self, pool: ProcessPool, work: Work, left: Mapping[int, Any]) -> Iterator[tuple[int, Outcome]]:

@@ -81,12 +81,8 @@ def run(
     InputError : the folder holds another sweep or something else.
     """
     with Journal(folder, planned) as journal:
-        kept = {point: outcome["status"] for point, outcome in journal.outcomes.items()}
-        left = [
-            p
-            for p in planned.points
-            if kept.get(p.id) not in (("finished",) if retry_failed else ("finished", "failed"))
-        ]
+        settled = {"finished"} if retry_failed else {"finished", "failed"}
+        left = [p for p in planned.points if journal.outcomes.get(p.id, {}).get("status") not in settled]
         done = len(planned.points) - len(left)
         if progress is not None:
             progress(done, len(planned.points))

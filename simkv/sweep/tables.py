@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,21 +110,14 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _cell(value: float, low: float, high: float) -> str:
-    if pd.isna(value):
+    if math.isnan(value):
         return "-"
-    return format_seconds_short(value) + (
-        "" if pd.isna(low) else f" [{format_seconds_short(low)}, {format_seconds_short(high)}]"
-    )
+    ends = "" if math.isnan(low) else f" [{_short(low)}, {_short(high)}]"
+    return _short(value) + ends
 
 
-def format_seconds_short(value_s: float) -> str:
-    """Return a time in four digits.
-
-    Examples
-    --------
-    >>> format_seconds_short(0.012345)
-    '12.35 ms'
-    """
+def _short(value_s: float) -> str:
+    """Return a time in four digits."""
     return format_seconds(float(f"{value_s:.4g}"))
 
 
