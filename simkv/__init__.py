@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from simkv.compare import compare
     from simkv.report.comparison import Comparison
     from simkv.scenario import Scenario, load
+    from simkv.sweep import sweep
     from simkv.validate import validate
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compare", "load", "run", "validate"]
+__all__ = ["__version__", "compare", "load", "run", "sweep", "validate"]
 
 #: What is imported when it is first asked for (PEP 562), so that `simkv --help` pays for none of it.
-_LAZY = {"compare": "simkv.compare", "load": "simkv.scenario", "validate": "simkv.validate"}
+_LAZY = {"compare": "simkv.compare", "load": "simkv.scenario", "sweep": "simkv.sweep", "validate": "simkv.validate"}
 
 
 def __getattr__(name: str) -> Any:
@@ -62,7 +63,7 @@ def run(scenario: Scenario, seed: int | None = None) -> Comparison:
 
 
 class _CallableModule(ModuleType):
-    """`simkv.compare` and `simkv.validate` are modules and, as the front door promises, functions of the same name."""
+    """`simkv.compare`, `sweep` and `validate` are modules and also functions of the same name, as promised above."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
@@ -72,7 +73,7 @@ class _Package(ModuleType):
     """Makes those submodules callable when the import system binds them here, whoever imports them first."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("compare", "validate") and isinstance(value, ModuleType):
+        if name in ("compare", "sweep", "validate") and isinstance(value, ModuleType):
             value.__class__ = _CallableModule
         super().__setattr__(name, value)
 

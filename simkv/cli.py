@@ -1,7 +1,7 @@
 """What a person types: parses, calls, prints. Nothing else in simkv prints or exits.
 
 stdout is the result, stderr is for people. Exit codes: 0 done, 1 unexpected, 2 usage or invalid input,
-3 run not finished or invariant broken, 130 interrupted.
+3 run not finished or invariant broken, 4 a sweep with failed points, 130 interrupted.
 """
 
 # ruff: noqa: PLC0415 - a command imports what it needs when it runs, so that --help is quick
@@ -9,6 +9,7 @@ stdout is the result, stderr is for people. Exit codes: 0 done, 1 unexpected, 2 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from simkv.cli_explain import explain
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
 from simkv.cli_profile import json_facts, profile
+from simkv.cli_sweep import overrides, pairs, sweep
 from simkv.cli_validate import validate
 from simkv.errors import InputError, InvariantError
 
@@ -59,9 +61,10 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
     except InvariantError as error:
         _tell(f"error: an invariant does not hold; the results would be wrong: {error}")
         return UNFINISHED
-    except (KeyboardInterrupt, click.Abort):
-        words = " ".join(argv if argv is not None else sys.argv[1:])
-        _tell(f"interrupted; nothing was written; to start again: simkv {words}")
+    except (KeyboardInterrupt, click.Abort) as error:
+        words = shlex.join(argv if argv is not None else sys.argv[1:])
+        kept = str(error.__cause__ or error) or "nothing was written; to start again"
+        _tell(f"interrupted; {kept}: simkv {words}")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has gone; nothing is left to say
         sys.stdout = None  # or Python complains at exit
@@ -74,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
 
 
 @click.group(
-    commands=[calibrate, explain, profile, validate],
+    commands=[calibrate, explain, profile, sweep, validate],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, message="simkv %(version)s")
@@ -194,7 +197,7 @@ def convert(source: str, out: Path, params: tuple[str, ...], seed: int, as_json:
     """Write SOURCE, a trace or `generator:NAME`, to OUT in simkv's own format; suffixes .gz and .xz compress."""
     from simkv import workload
 
-    facts = dict(workload.convert(source, out, _pairs(params, "-p"), seed))
+    facts = dict(workload.convert(source, out, pairs(params, "-p"), seed))
     if as_json:
         _print_json(facts)
     else:
@@ -205,25 +208,7 @@ def _load(path: Path, settings: tuple[str, ...], seed: int | None) -> Scenario:
     """Return the scenario with what the command line changes."""
     from simkv.scenario import load
 
-    overrides: dict[str, object] = dict(_pairs(settings, "--set"))
-    if seed is not None:
-        if "seed" in overrides:
-            raise click.UsageError("want either --seed or --set seed=..., not both")
-        overrides["seed"] = seed
-    return load(path, overrides)
-
-
-def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
-    """Return KEY=VALUE texts as a dict; each key once."""
-    found: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise click.UsageError(f"{option} wants NAME=VALUE, got {text!r}")
-        if key.strip() in found:
-            raise click.UsageError(f"{option} {key.strip()} stands twice")
-        found[key.strip()] = value
-    return found
+    return load(path, overrides(settings, seed))
 
 
 def _compared(scenario: Scenario, workers: int) -> Comparison:

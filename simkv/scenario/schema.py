@@ -335,7 +335,7 @@ class Scenario(Part):
     policies: Policies = Field(default_factory=Policies)
     arms: tuple[Arm, ...] = Field(default=({"name": "default"},), validate_default=True)
     run: RunOptions = Field(default_factory=RunOptions)
-    sweep: Annotated[None, NotYet("arrives with `simkv sweep`")] = None
+    sweep: Annotated[None, NotYet("stands on the command line; want `simkv sweep SCENARIO -p PATH=VALUES`")] = None
     _path: Path = PrivateAttr(default=Path("scenario.yaml"))
 
     @property

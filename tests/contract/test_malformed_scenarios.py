@@ -53,7 +53,7 @@ MUTATIONS = [
     ("seed: 7", "seed: -1", ":4:7: seed: want at least 0, got -1"),
     ("seed: 7", "seed: !!int 7", ":4:7: tag '!!int' is not used here; remove it"),
     ("seed: 7", "seed: *lost", ":4:7: alias *lost is used before its anchor &lost is complete"),
-    ("seed: 7", "seed: 7\nsweep: {seed: [1, 2]}", ":5:8: sweep: arrives with `simkv sweep`"),
+    ("seed: 7", "seed: 7\nsweep: {seed: [1, 2]}", ":5:8: sweep: stands on the command line; want `simkv sweep SCENARIO -p PATH=VALUES`"),
     ("trace.jsonl", "trace.json", ":6:10: workload.trace: no such file: {folder}/trace.json; did you mean 'trace.jsonl'?"),
     ("composition: naive", "composition: naive\n  starts: poisson", ":8:11: workload.starts: Poisson starts need session_rate, such as '2 /min'"),
     ("composition: naive", "composition: {name: blend, share: 1.5}", ":7:37: workload.composition.share: composition 'blend': want share in (0, 1], got 1.5"),

@@ -1,0 +1,133 @@
+"""`simkv sweep`: one scenario over a grid of values, resumable."""
+
+# ruff: noqa: PLC0415 - the command imports what it needs when it runs, so that --help is quick
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from simkv.sweep import Executor
+
+DONE, SOME_FAILED = 0, 4
+#: [s] between two lines of progress.
+QUIET_S = 5.0
+
+
+@click.command(short_help="Run a scenario over a grid of values, resumable.")
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "-p",
+    "varied",
+    multiple=True,
+    required=True,
+    metavar="PATH=VALUES",
+    help="What varies: '0.1,0.3' or '10..1000 Mbit/s:log:8'; several span a grid; 'A+B=1|2,3|4' vary together.",
+)
+@click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change one value at every point.")
+@click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's; the same at every point.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--time-limit", metavar="TIME", help="Of one point, such as '60 s'; over it, the point has failed.")
+@click.option("--retry-failed", is_flag=True, help="Run again the points that failed before.")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: out/NAME-sweep]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sweep(
+    scenario: Path,
+    varied: tuple[str, ...],
+    settings: tuple[str, ...],
+    seed: int | None,
+    out: Path | None,
+    as_json: bool,
+    **how: object,
+) -> int:
+    """Run SCENARIO at every point of a grid on the same random numbers, and print mean TTFT by point and arm.
+
+    A point is kept as soon as it is done: the same command goes on where it was interrupted, and adds nothing
+    to a sweep that is whole. Exit code 4: some points failed; the others are in the table.
+    """
+    from simkv.sweep import plan, read_axis, run
+    from simkv.sweep.tables import to_json, to_text
+
+    planned = plan(scenario, [read_axis(text) for text in varied], overrides(settings, seed))
+    folder = out or Path("out") / f"{planned.name}-sweep"
+    progress = _Progress(planned.name)
+    try:
+        ended = run(
+            planned,
+            folder,
+            _executor(how["workers"], how["time_limit"]),
+            retry_failed=bool(how["retry_failed"]),
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{progress.done} of {progress.total} points are kept; to resume") from None
+    tell = to_json if as_json else to_text
+    told = tell(planned, ended.points, ended.failures)
+    click.echo(told if isinstance(told, str) else json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(f"saved to {folder}", err=True)
+    return SOME_FAILED if len(ended.failures) else DONE
+
+
+def overrides(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:
+    """Return what `--set` and `--seed` change, as `simkv.load` takes it."""
+    found: dict[str, object] = dict(pairs(settings, "--set"))
+    if seed is not None:
+        if "seed" in found:
+            raise click.UsageError("want either --seed or --set seed=..., not both")
+        found["seed"] = seed
+    return found
+
+
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """Return KEY=VALUE texts as a dict; each key once."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"{option} wants NAME=VALUE, got {text!r}")
+        if key.strip() in found:
+            raise click.UsageError(f"{option} {key.strip()} stands twice")
+        found[key.strip()] = value
+    return found
+
+
+def _executor(workers: object, time_limit: object) -> Executor:
+    from simkv.sweep import InProcess, Processes
+    from simkv.units import parse_seconds
+
+    if workers == 1 and time_limit is None:
+        return InProcess()
+    limit_s = None if time_limit is None else parse_seconds(time_limit)
+    if limit_s is not None and limit_s <= 0:
+        raise click.UsageError("--time-limit wants a time above zero, such as '60 s'")
+    return Processes(int(str(workers)), limit_s)
+
+
+class _Progress:
+    """Says on stderr how far a sweep is and how long it still takes."""
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name, self.clock = name, clock
+        self.done = self.total = 0
+        self.kept: int | None = None
+        self.began_s = self.told_s = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done, self.total = done, total
+        now_s = self.clock()
+        if self.kept is None:
+            self.kept, self.began_s = done, now_s
+            if done:
+                click.echo(f"{self.name}: {done} of {total} points were done before", err=True)
+            return
+        if now_s - self.told_s < QUIET_S and done < total:
+            return
+        self.told_s = now_s
+        left_s = (now_s - self.began_s) / (done - self.kept) * (total - done)
+        click.echo(f"{self.name}: {done} of {total} points, about {left_s:.0f} s left", err=True)

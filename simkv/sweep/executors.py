@@ -1,0 +1,122 @@
+"""Where points run: in this process, or in several on this machine. Another place is one more small class.
+
+An executor changes when a point runs and nothing else: what it returns is a pure function of the scenario.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pebble import ProcessExpired, ProcessPool
+
+from simkv.errors import SimkvError
+
+#: One record, as the journal keeps it, without the point's id.
+Outcome = Mapping[str, Any]
+Work = Callable[[Any], Outcome]
+
+#: [s] that a pool may be silent beyond the time limit of a point before it is taken for stuck; starting takes 1.
+GRACE_S = 30.0
+#: Times that a point runs when its process dies: a killed worker says nothing about the point, two do.
+TRIES = 2
+
+
+class Executor(Protocol):
+    """Runs the work for each item.
+
+    Examples
+    --------
+    >>> list(InProcess().run(lambda item: {"status": item}, ["finished"]))
+    [(0, {'status': 'finished'})]
+    """
+
+    def run(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield (place, outcome) as items are done, in any order, each place once."""
+        ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """One after another, here; knows no time limit, for nothing here could end a point."""
+
+    def run(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield in order."""
+        for place, item in enumerate(items):
+            yield place, work(item)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """As many processes as wanted; a script that uses them needs the usual `if __name__ == "__main__":` guard.
+
+    Attributes
+    ----------
+    workers : processes at once.
+    time_limit_s : [s] of a point, from when it begins; None = as long as it takes.
+    """
+
+    workers: int
+    time_limit_s: float | None = None
+
+    def run(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield as points are done. A stuck pool is replaced once; the second time is an error."""
+        left = dict(enumerate(items))
+        for _ in range(TRIES):
+            for place, outcome in self._one_pool(work, left):
+                del left[place]
+                yield place, outcome
+            if not left:
+                return
+        raise SimkvError("worker processes are silent though points are left; resume with fewer workers")
+
+    def _one_pool(self, work: Work, left: Mapping[int, Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield what one pool gets done; ends early when it falls silent."""
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the fork server starts, whose children inherit it
+        context = multiprocessing.get_context("forkserver")
+        pool = ProcessPool(min(self.workers, len(left)), initializer=_ignore_interrupt, context=context)
+        try:
+            yield from self._outcomes(pool, work, left)
+        finally:
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
+
+    def _outcomes(self, pool: ProcessPool, work: Work, left: Mapping[int, Any]) -> Iterator[tuple[int, Outcome]]:
+        tries = dict.fromkeys(left, 1)
+        waiting = {self._submit(pool, work, item): place for place, item in dict(left).items()}
+        patience_s = None if self.time_limit_s is None else self.time_limit_s + GRACE_S
+        while waiting:
+            done, _ = wait(waiting, timeout=patience_s, return_when=FIRST_COMPLETED)
+            if not done:
+                return
+            for future in done:
+                place = waiting.pop(future)
+                outcome = self._outcome(future)
+                if outcome is None and tries[place] < TRIES:
+                    tries[place] += 1
+                    waiting[self._submit(pool, work, left[place])] = place
+                else:
+                    yield place, outcome or {"status": "failed", "error": f"its process died {TRIES} times"}
+
+    def _submit(self, pool: ProcessPool, work: Work, item: Any) -> Future[Outcome]:
+        future: Future[Outcome] = pool.schedule(work, args=(item,), timeout=self.time_limit_s)
+        return future
+
+    def _outcome(self, future: Future[Outcome]) -> Outcome | None:
+        """Return what came of a point; None when its process died."""
+        try:
+            return future.result()
+        except TimeoutError:
+            return {"status": "failed", "error": f"took longer than the time limit of {self.time_limit_s:g} s"}
+        except (ProcessExpired, CancelledError):
+            return None
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C to the parent, which stops the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

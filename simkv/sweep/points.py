@@ -1,0 +1,128 @@
+"""The points of a sweep: a scenario each, and an identity that says when two of them must give the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import simkv
+from simkv.errors import InputError
+from simkv.scenario import Scenario, document, from_text, resolved
+from simkv.sweep.grid import Axis, product
+
+_ID_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Point:
+    """One scenario of a sweep.
+
+    Attributes
+    ----------
+    id : hash of everything that its numbers depend on.
+    values : path -> value, as given.
+    """
+
+    id: str
+    values: dict[str, object]
+    scenario: Scenario
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All points of a sweep, in the order of the table."""
+
+    name: str
+    paths: tuple[str, ...]
+    points: tuple[Point, ...]
+
+    @property
+    def id(self) -> str:
+        """Hash of the points and their order: two sweeps with the same one have the same table."""
+        return _hashed([[point.id, _as_text(point.values)] for point in self.points])
+
+
+def plan(scenario: Scenario | str | Path, axes: Sequence[Axis], overrides: Mapping[str, object] | None = None) -> Sweep:
+    """Return the points that axes span over a scenario; every one of them is checked.
+
+    Parameters
+    ----------
+    scenario : as `simkv.load` returns it, or its file.
+    axes : what varies; their product is the grid.
+    overrides : as `--set` takes them, in force at every point.
+
+    Raises
+    ------
+    InputError : a path or value that the scenario does not take, or two points that are the same.
+
+    Examples
+    --------
+    >>> plan("scenarios/three_turns.yaml", [Axis(("seed",), ((1,), (2,)))]).paths  # doctest: +SKIP
+    ('seed',)
+    """
+    if not axes:
+        raise InputError("want at least one -p PATH=VALUES")
+    path = scenario.path if isinstance(scenario, Scenario) else Path(scenario)
+    text = resolved(scenario) if isinstance(scenario, Scenario) else document.read_text(path)
+    fixed = dict(overrides or {})
+    spans = product(axes)
+    both = next((name for name in spans[0] if name in fixed), None)
+    if both is not None:
+        raise InputError("is both fixed and varied; want one of the two", both)
+    points = [_point(from_text(text, path, fixed | values), values) for values in spans]
+    seen: dict[str, Point] = {}
+    for point in points:
+        if point.id in seen:
+            raise InputError(
+                f"{_told(seen[point.id].values)} and {_told(point.values)} are the same point; want it once"
+            )
+        seen[point.id] = point
+    return Sweep(points[0].scenario.name, tuple(spans[0]), tuple(points))
+
+
+def identity(scenario: Scenario) -> str:
+    """Return the hash of a resolved scenario, of the content of its files, and of simkv's version.
+
+    The order of keys and the place of files do not matter. The order of arms does: it is that of the table.
+    """
+    told = document.plain(document.parse(resolved(scenario), "resolved"))
+    return _hashed({"simkv": simkv.__version__, "scenario": _with_contents(told)})
+
+
+def _point(scenario: Scenario, values: dict[str, object]) -> Point:
+    return Point(identity(scenario), values, scenario)
+
+
+def _with_contents(value: Any) -> Any:
+    """Return the document with the hash of its content for the name of every file and folder."""
+    if isinstance(value, dict):
+        return {key: _with_contents(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_contents(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute() and Path(value).exists():
+        return _content(Path(value))
+    return value
+
+
+def _content(path: Path) -> Any:
+    if path.is_dir():
+        return {file.relative_to(path).as_posix(): _content(file) for file in sorted(path.rglob("*")) if file.is_file()}
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hashed(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]
+
+
+def _as_text(values: Mapping[str, object]) -> list[list[str]]:
+    return [[path, str(value)] for path, value in values.items()]
+
+
+def _told(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{path}={value}" for path, value in values.items())

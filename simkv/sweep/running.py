@@ -1,0 +1,109 @@
+"""Run what a journal does not know yet, and return the table: the same bytes whatever was interrupted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from simkv.errors import SimkvError
+from simkv.scenario import Scenario
+from simkv.sweep import tables
+from simkv.sweep.executors import Executor, InProcess
+from simkv.sweep.grid import from_mapping
+from simkv.sweep.journal import Journal
+from simkv.sweep.points import Sweep, plan
+
+
+class Ended(NamedTuple):
+    """What came of a sweep."""
+
+    points: pd.DataFrame
+    failures: pd.DataFrame
+
+
+def sweep(
+    scenario: Scenario | str | Path, grid: Mapping[str, object], executor: Executor | None = None
+) -> pd.DataFrame:
+    """Run a scenario at every point of a grid, on the same random numbers.
+
+    Parameters
+    ----------
+    scenario : as `simkv.load` returns it, or its file.
+    grid : dotted path -> values, as a list or as text in the grammar of `simkv sweep -p`.
+    executor : where points run; None = in this process, one after another.
+
+    Returns
+    -------
+    One row a point, arm and metric: point_id, one column a path, arm, metric, value, ci_low, ci_high.
+
+    Raises
+    ------
+    SimkvError : a point failed. `simkv sweep` keeps the others and says which did.
+
+    Examples
+    --------
+    >>> sweep("scenarios/three_turns.yaml", {"links.down.capacity": "1..4 Mbit/s:log:3"})  # doctest: +SKIP
+    """
+    planned = plan(scenario, from_mapping(grid))
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run(planned, Path(folder), executor)
+    if len(ended.failures):
+        first = ended.failures.iloc[0]
+        told = ", ".join(f"{path}={first[path]}" for path in planned.paths)
+        raise SimkvError(
+            f"{len(ended.failures)} of {len(planned.points)} points failed; first {told}: {first['error']}"
+        )
+    return ended.points
+
+
+def run(
+    planned: Sweep,
+    folder: Path,
+    executor: Executor | None = None,
+    *,
+    retry_failed: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ended:
+    """Run the points that the folder's journal does not know; write and return the tables.
+
+    Parameters
+    ----------
+    folder : made when absent; one that holds the same sweep is resumed.
+    retry_failed : run again what failed before.
+    progress : called with (points done, points in all) at the start and after each.
+
+    Raises
+    ------
+    InputError : the folder holds another sweep or something else.
+    """
+    with Journal(folder, planned) as journal:
+        settled = {"finished"} if retry_failed else {"finished", "failed"}
+        left = [p for p in planned.points if journal.outcomes.get(p.id, {}).get("status") not in settled]
+        done = len(planned.points) - len(left)
+        if progress is not None:
+            progress(done, len(planned.points))
+        for place, outcome in (executor or InProcess()).run(run_point, [point.scenario for point in left]):
+            journal.write({"point": left[place].id, **outcome})
+            done += 1
+            if progress is not None:
+                progress(done, len(planned.points))
+        ended = Ended(tables.points_frame(planned, journal.outcomes), tables.failures_frame(planned, journal.outcomes))
+        tables.save(ended.points, folder / "points.parquet")
+        tables.save(ended.failures, folder / "failures.parquet")
+    return ended
+
+
+def run_point(scenario: Any) -> dict[str, Any]:
+    """Return the record of one point: its rows, or why there are none. Every error is one: a sweep goes on."""
+    from simkv.compare import compare  # noqa: PLC0415 - the simulation comes in where it runs
+
+    try:
+        return {"status": "finished", "rows": tables.rows_of(compare(scenario, seed=scenario.seed))}
+    except SimkvError as error:
+        return {"status": "failed", "error": str(error)}
+    except Exception as error:
+        return {"status": "failed", "error": f"bug in simkv: {type(error).__name__}: {error}"}

@@ -1,0 +1,331 @@
+"""Sweeps: what varies, which points are the same, and what is left after whatever ended the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import simkv
+from simkv.cli import main
+from simkv.errors import InputError, SimkvError
+from simkv.sweep import InProcess, Processes, plan, read_axis, run
+from simkv.sweep.executors import Outcome, Work
+from simkv.sweep.points import identity
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIO = ROOT / "scenarios" / "three_turns.yaml"
+SEEDS = "seed=1,2,3,4"
+RATES = "links.down.capacity=1..4 Mbit/s:log:3"
+ROOM = "servers.receiver.buffers.hbm.size"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a sweep that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(plan(SCENARIO, [read_axis(SEEDS)]), folder)
+    return folder
+
+
+def tables(folder: Path) -> list[bytes]:
+    """Return the bytes of both tables."""
+    return [(folder / name).read_bytes() for name in ("points.parquet", "failures.parquet")]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a=0.1,0.3", [("0.1",), ("0.3",)]),
+        ("a=10..1000 Mbit/s:log:3", [("10 Mbit/s",), ("100 Mbit/s",), ("1000 Mbit/s",)]),
+        ("a=0..1:lin:5", [("0",), ("0.25",), ("0.5",), ("0.75",), ("1",)]),
+        ("a=5 ms", [("5 ms",)]),
+        ("a+b=1|2,3|4", [("1", "2"), ("3", "4")]),
+    ],
+)
+def test_values_are_lists_ranges_and_zips(text: str, values: list[tuple[str, ...]]) -> None:
+    """Each form means what the page says."""
+    assert list(read_axis(text).values) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a", "want PATH=VALUES"),
+        ("=1", "want PATH=VALUES"),
+        ("a=1,,2", "a value is missing"),
+        ("a=1..2", "want values such as"),
+        ("a=1..2:sqrt:3", "unknown scale 'sqrt'; want lin or log"),
+        ("a=0..2:log:3", "above zero"),
+        ("a=1..1:lin:3", "two different ends"),
+        ("a=1..2:lin:1", "at least 2 values"),
+        ("a+b=1|2,3", "want 2 values"),
+        ("a+b=1..2:lin:3", "varies one path"),
+        ("a+a=1|2", "each path once"),
+    ],
+)
+def test_values_of_no_form_are_refused(text: str, told: str) -> None:
+    """The error names what was typed and what is wanted."""
+    with pytest.raises(InputError, match=told.replace("|", r"\|")):
+        read_axis(text)
+
+
+@pytest.mark.parametrize(
+    ("varied", "told"),
+    [
+        (["links.donw.capacity=1 Mbit/s"], "unknown link 'donw'; did you mean 'down'?"),
+        (["polices.prefetch=none"], "did you mean 'policies'?"),
+        (["links.down.capacity=fast,1 Mbit/s"], "links.down.capacity"),
+        (["seed=1", "seed=2"], "seed: varies twice"),
+        (["seed=1,1"], "are the same point"),
+    ],
+)
+def test_a_grid_that_the_scenario_does_not_take_is_refused(
+    varied: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, the path by name, and nothing is written."""
+    words = [word for text in varied for word in ("-p", text)]
+    assert main(["sweep", str(SCENARIO), *words, "--out", str(tmp_path / "out")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_is_the_product_with_the_last_axis_fastest() -> None:
+    """Two axes of two and three values are six points."""
+    points = plan(SCENARIO, [read_axis("seed=1,2"), read_axis(RATES)]).points
+    assert [list(point.values.values()) for point in points[:4]] == [
+        ["1", "1 Mbit/s"], ["1", "2 Mbit/s"], ["1", "4 Mbit/s"], ["2", "1 Mbit/s"],
+    ]  # fmt: skip
+    assert {point.scenario.seed for point in points} == {1, 2}
+
+
+def copied(folder: Path) -> Path:
+    """Return the scenario copied to another folder, with its trace."""
+    for name in ("scenarios/three_turns.yaml", "traces/three_turns.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder / "scenarios" / "three_turns.yaml"
+
+
+def test_a_point_is_the_same_wherever_its_files_lie_and_however_its_keys_are_ordered(tmp_path: Path) -> None:
+    """Identity is what numbers depend on, and nothing else."""
+    scenario = copied(tmp_path)
+    assert identity(simkv.load(scenario)) == identity(simkv.load(SCENARIO))
+    text = scenario.read_text(encoding="utf-8")
+    scenario.write_text(text.replace("seed: 1\nreplications: 1\n", "replications: 1\nseed: 1\n"), encoding="utf-8")
+    assert scenario.read_text(encoding="utf-8") != text
+    assert identity(simkv.load(scenario)) == identity(simkv.load(SCENARIO))
+
+
+def test_a_point_is_another_when_a_file_or_value_or_the_version_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal names do not make equal points."""
+    scenario, before = copied(tmp_path), identity(simkv.load(SCENARIO))
+    assert identity(simkv.load(SCENARIO, {"seed": 2})) != before
+    trace = tmp_path / "traces" / "three_turns.jsonl"
+    trace.write_text(trace.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert identity(simkv.load(scenario)) != before
+    monkeypatch.setattr(simkv, "__version__", "0.0.0")
+    assert identity(simkv.load(SCENARIO)) != before
+
+
+def test_the_table_is_what_the_points_give_alone() -> None:
+    """A sweep adds nothing to a run and takes nothing away; units of the path's values stay."""
+    table = simkv.sweep(SCENARIO, {"links.down.capacity": ["1 Mbit/s", "2 Mbit/s"]})
+    assert list(table) == ["point_id", "links.down.capacity", "arm", "metric", "value", "ci_low", "ci_high"]
+    means = table[table["metric"] == "ttft_s.mean"]
+    alone = [simkv.run(simkv.load(SCENARIO, {"links.down.capacity": rate})).table for rate in ("1 Mbit/s", "2 Mbit/s")]
+    assert means["value"].tolist() == pd.concat(alone)["ttft_s_mean"].tolist()
+    assert means["arm"].tolist() == ["none", "sequential"] * 2
+
+
+def test_a_loaded_scenario_sweeps_as_its_file_does() -> None:
+    """Both ways in give the same points; numbers stay numbers."""
+    loaded = simkv.sweep(simkv.load(SCENARIO), {"seed": [1, 2]})
+    pd.testing.assert_frame_equal(loaded, simkv.sweep(SCENARIO, {"seed": "1,2"}))
+    assert loaded["seed"].dtype == "int64"
+
+
+def test_two_workers_write_the_bytes_of_one(whole: Path, tmp_path: Path) -> None:
+    """Where a point runs changes nothing."""
+    run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path, Processes(2))
+    assert tables(tmp_path) == tables(whole)
+
+
+def test_a_whole_sweep_runs_nothing_again(whole: Path) -> None:
+    """The journal knows every point."""
+    before = (whole / "journal.jsonl").read_bytes()
+    run(plan(SCENARIO, [read_axis(SEEDS)]), whole, Refuses())
+    assert (whole / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", [1, 40, 3_000])
+def test_a_journal_cut_anywhere_is_resumed(whole: Path, tmp_path: Path, lost: int) -> None:
+    """A record cut in the middle is dropped, and its point runs again."""
+    cut = (whole / "journal.jsonl").read_bytes()[:-lost]
+    (tmp_path / "journal.jsonl").write_bytes(cut)
+    run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path)
+    assert tables(tmp_path) == tables(whole)
+    assert (tmp_path / "journal.jsonl").read_bytes() == (whole / "journal.jsonl").read_bytes()
+
+
+def test_a_journal_cut_in_its_first_line_starts_again(whole: Path, tmp_path: Path) -> None:
+    """Nothing was known yet."""
+    (tmp_path / "journal.jsonl").write_bytes((whole / "journal.jsonl").read_bytes()[:30])
+    run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path)
+    assert tables(tmp_path) == tables(whole)
+
+
+def test_a_broken_line_inside_a_journal_is_named(whole: Path, tmp_path: Path) -> None:
+    """What no crash leaves behind is not guessed at."""
+    lines = (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join([*lines[:2], b"{broken\n", *lines[3:]]))
+    with pytest.raises(InputError, match=r"journal.jsonl:3: is no record"):
+        run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_parent_that_is_killed_is_resumed(whole: Path, tmp_path: Path, workers: int) -> None:
+    """SIGKILL after two points; the same command gives the same bytes."""
+    script = f"""
+import os, signal
+from simkv.sweep import InProcess, Processes, plan, read_axis, run
+
+def progress(done, total):
+    if done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    run(plan({str(SCENARIO)!r}, [read_axis({SEEDS!r})]), __import__("pathlib").Path({str(tmp_path / "out")!r}),
+        Processes(2) if {workers} > 1 else InProcess(), progress=progress)
+"""
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, str(tmp_path / "script.py")], env=path, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len((tmp_path / "out" / "journal.jsonl").read_bytes().splitlines()) == 3
+    assert not (tmp_path / "out" / "points.parquet").exists()
+    run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path / "out")
+    assert tables(tmp_path / "out") == tables(whole)
+
+
+def test_a_worker_that_is_killed_costs_nothing(whole: Path, tmp_path: Path) -> None:
+    """Its point runs again, once, in another process."""
+    (tmp_path / "out").mkdir()
+    run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path / "out", Through(partial(dies_once, tmp_path / "died")))
+    assert (tmp_path / "died").exists()
+    assert tables(tmp_path / "out") == tables(whole)
+
+
+def test_a_point_that_kills_its_worker_each_time_fails_alone(whole: Path, tmp_path: Path) -> None:
+    """The others are there; a retry brings the table of a sweep that nothing interrupted."""
+    planned = plan(SCENARIO, [read_axis(SEEDS)])
+    ended = run(planned, tmp_path, Through(partial(dies_at_seed, 3)))
+    assert ended.failures[["seed", "error"]].to_numpy().tolist() == [[3, "its process died 2 times"]]
+    assert sorted(ended.points["seed"].unique()) == [1, 2, 4]
+    assert len(run(planned, tmp_path, Refuses()).failures) == 1
+    assert len(run(planned, tmp_path, retry_failed=True).failures) == 0
+    assert tables(tmp_path) == tables(whole)
+
+
+def test_a_point_over_the_time_limit_fails_alone() -> None:
+    """Its process is ended; the others go on."""
+    began_s = time.monotonic()
+    found = dict(Processes(1, time_limit_s=0.5).run(sleeps, [60.0, 0.0]))
+    assert found[0] == {"status": "failed", "error": "took longer than the time limit of 0.5 s"}
+    assert found[1] == {"status": "finished"}
+    assert time.monotonic() - began_s < 30
+
+
+def test_failed_points_are_told_and_the_others_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 4, in both forms."""
+    words = ["sweep", str(SCENARIO), "-p", f"{ROOM}=1 GiB,10 KiB", "--out", str(tmp_path)]
+    assert main(words) == 4
+    assert f"failed: {ROOM}=10 KiB: {ROOM}: want room" in " ".join(capsys.readouterr().out.split())
+    assert main([*words, "--json"]) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert [failure[ROOM] for failure in told["failures"]] == ["10 KiB"]
+    assert {row[ROOM] for row in told["rows"]} == {"1 GiB"}
+    assert pd.read_parquet(tmp_path / "failures.parquet")[ROOM].tolist() == ["10 KiB"]
+    with pytest.raises(SimkvError, match="1 of 2 points failed; first"):
+        simkv.sweep(SCENARIO, {ROOM: "1 GiB,10 KiB"})
+
+
+def test_a_folder_of_something_else_is_refused(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another sweep, or no sweep: exit code 2, and nothing in it changes."""
+    before = tables(whole)
+    assert main(["sweep", str(SCENARIO), "-p", "seed=1,2", "--out", str(whole)]) == 2
+    assert "holds another sweep" in capsys.readouterr().err
+    assert tables(whole) == before
+    (tmp_path / "letter.txt").write_text("dear")
+    assert main(["sweep", str(SCENARIO), "-p", "seed=1,2", "--out", str(tmp_path)]) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+def test_an_interrupt_tells_how_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 130, and the command as it would be typed."""
+    monkeypatch.setattr(InProcess, "run", interrupted)
+    assert main(["sweep", str(SCENARIO), "-p", RATES, "--out", str(tmp_path)]) == 130
+    told = capsys.readouterr().err
+    assert f"interrupted; 0 of 3 points are kept; to resume: simkv sweep {SCENARIO} -p '{RATES}'" in told
+
+
+@dataclass(frozen=True)
+class Through:
+    """Runs points in a process, through something that goes wrong."""
+
+    trouble: Any
+
+    def run(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield as the process does."""
+        return Processes(1).run(partial(self.trouble, work), items)
+
+
+class Refuses:
+    """Runs nothing: there must be nothing to run."""
+
+    def run(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield nothing."""
+        assert not items
+        return iter(())
+
+
+def dies_once(marker: Path, work: Work, scenario: Any) -> Outcome:
+    """Kill this process the first time."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(scenario)
+
+
+def dies_at_seed(seed: int, work: Work, scenario: Any) -> Outcome:
+    """Kill this process at one point."""
+    if scenario.seed == seed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(scenario)
+
+
+def sleeps(duration_s: float) -> Outcome:
+    """Take so long."""
+    time.sleep(duration_s)
+    return {"status": "finished"}
+
+
+def interrupted(*_: object) -> Iterator[tuple[int, Outcome]]:
+    """Be interrupted at once."""
+    raise KeyboardInterrupt
