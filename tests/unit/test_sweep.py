@@ -20,8 +20,9 @@ import pytest
 
 import simkv
 from simkv.cli import main
+from simkv.cli_sweep import _Progress
 from simkv.errors import InputError, SimkvError
-from simkv.sweep import InProcess, Processes, plan, read_axis, run
+from simkv.sweep import InProcess, Journal, Processes, plan, read_axis, run
 from simkv.sweep.executors import Outcome, Work
 from simkv.sweep.points import identity
 
@@ -202,7 +203,7 @@ def test_a_parent_that_is_killed_is_resumed(whole: Path, tmp_path: Path, workers
     """SIGKILL after two points; the same command gives the same bytes."""
     script = f"""
 import os, signal
-from simkv.sweep import InProcess, Processes, plan, read_axis, run
+from simkv.sweep import InProcess, Journal, Processes, plan, read_axis, run
 
 def progress(done, total):
     if done == 2:
@@ -273,6 +274,34 @@ def test_a_folder_of_something_else_is_refused(whole: Path, tmp_path: Path, caps
     (tmp_path / "letter.txt").write_text("dear")
     assert main(["sweep", str(SCENARIO), "-p", "seed=1,2", "--out", str(tmp_path)]) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_two_sweeps_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    """The second is refused while the first runs, and may go on after it."""
+    planned = plan(SCENARIO, [read_axis(SEEDS)])
+    with Journal(tmp_path, planned), pytest.raises(InputError, match="another sweep writes here now"):
+        run(planned, tmp_path)
+    assert len(run(planned, tmp_path).failures) == 0
+
+
+def test_a_sweep_of_nothing_but_failures_has_an_empty_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The columns are there, and numbers in JSON are numbers."""
+    words = ["sweep", str(SCENARIO), "--set", f"{ROOM}=10 KiB", "-p", "seed=1,2", "--out", str(tmp_path), "--json"]
+    assert main(words) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == []
+    assert [failure["seed"] for failure in told["failures"]] == [1, 2]
+    assert "value" in pd.read_parquet(tmp_path / "points.parquet")
+
+
+def test_progress_tells_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three points in 30 s after five that were there: ten more take 100 s."""
+    clock = iter([0.0, 0.0, 1.0, 2.0, 30.0])
+    progress = _Progress("mine", lambda: next(clock))
+    for done in (5, 6, 7, 8):
+        progress(done, 18)
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["mine: 5 of 18 points were done before", "mine: 8 of 18 points, about 100 s left"]
 
 
 def test_an_interrupt_tells_how_to_resume(
