@@ -125,8 +125,11 @@ def test_a_point_is_the_same_wherever_its_files_lie_and_however_its_keys_are_ord
     scenario = copied(tmp_path)
     assert identity(simkv.load(scenario)) == identity(simkv.load(SCENARIO))
     text = scenario.read_text(encoding="utf-8")
-    scenario.write_text(text.replace("seed: 1\nreplications: 1\n", "replications: 1\nseed: 1\n"), encoding="utf-8")
-    assert scenario.read_text(encoding="utf-8") != text
+    lines = text.splitlines(keepends=True)
+    down = next(place for place, line in enumerate(lines) if line.startswith("  down:"))
+    lines[down], lines[down + 1] = lines[down + 1], lines[down]
+    scenario.write_text("".join(lines), encoding="utf-8")
+    assert list(simkv.load(scenario).links) == ["up", "down"]
     assert identity(simkv.load(scenario)) == identity(simkv.load(SCENARIO))
 
 
@@ -249,6 +252,13 @@ def test_a_point_over_the_time_limit_fails_alone() -> None:
     assert found[0] == {"status": "failed", "error": "took longer than the time limit of 0.5 s"}
     assert found[1] == {"status": "finished"}
     assert time.monotonic() - began_s < 30
+
+
+def test_a_silent_pool_is_replaced_once_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep does not wait for ever for what nobody will bring."""
+    monkeypatch.setattr("simkv.sweep.executors.GRACE_S", -59.7)
+    with pytest.raises(SimkvError, match="worker processes are silent though points are left"):
+        list(Processes(1, time_limit_s=60.0).run(sleeps, [60.0]))
 
 
 def test_failed_points_are_told_and_the_others_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
