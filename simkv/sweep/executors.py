@@ -25,6 +25,8 @@ Work = Callable[[Any], Outcome]
 GRACE_S = 30.0
 #: Times that a point runs when its process dies: a killed worker says nothing about the point, two do.
 TRIES = 2
+#: What workers share from the start: imported once, in the fork server, not once a worker.
+PRELOADED = ["simkv.sweep.running", "simkv.compare", "simkv.simulation", "simkv.report.summary"]
 
 
 class Executor(Protocol):
@@ -68,17 +70,19 @@ class Processes:
         """Yield as points are done. A stuck pool is replaced once; the second time is an error."""
         left = dict(enumerate(items))
         for _ in range(TRIES):
+            if not left:
+                return
             for place, outcome in self._one_pool(work, left):
                 del left[place]
                 yield place, outcome
-            if not left:
-                return
-        raise SimkvError("worker processes are silent though points are left; resume with fewer workers")
+        if left:
+            raise SimkvError("worker processes are silent though points are left; resume with fewer workers")
 
     def _one_pool(self, work: Work, left: Mapping[int, Any]) -> Iterator[tuple[int, Outcome]]:
         """Yield what one pool gets done; ends early when it falls silent."""
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the fork server starts, whose children inherit it
         context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
         pool = ProcessPool(min(self.workers, len(left)), initializer=_ignore_interrupt, context=context)
         try:
             yield from self._outcomes(pool, work, left)

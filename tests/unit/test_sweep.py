@@ -20,8 +20,9 @@ import pytest
 
 import simkv
 from simkv.cli import main
+from simkv.cli_sweep import _Progress
 from simkv.errors import InputError, SimkvError
-from simkv.sweep import InProcess, Processes, plan, read_axis, run
+from simkv.sweep import InProcess, Journal, Processes, plan, read_axis, run
 from simkv.sweep.executors import Outcome, Work
 from simkv.sweep.points import identity
 
@@ -124,8 +125,11 @@ def test_a_point_is_the_same_wherever_its_files_lie_and_however_its_keys_are_ord
     scenario = copied(tmp_path)
     assert identity(simkv.load(scenario)) == identity(simkv.load(SCENARIO))
     text = scenario.read_text(encoding="utf-8")
-    scenario.write_text(text.replace("seed: 1\nreplications: 1\n", "replications: 1\nseed: 1\n"), encoding="utf-8")
-    assert scenario.read_text(encoding="utf-8") != text
+    lines = text.splitlines(keepends=True)
+    down = next(place for place, line in enumerate(lines) if line.startswith("  down:"))
+    lines[down], lines[down + 1] = lines[down + 1], lines[down]
+    scenario.write_text("".join(lines), encoding="utf-8")
+    assert list(simkv.load(scenario).links) == ["up", "down"]
     assert identity(simkv.load(scenario)) == identity(simkv.load(SCENARIO))
 
 
@@ -202,7 +206,7 @@ def test_a_parent_that_is_killed_is_resumed(whole: Path, tmp_path: Path, workers
     """SIGKILL after two points; the same command gives the same bytes."""
     script = f"""
 import os, signal
-from simkv.sweep import InProcess, Processes, plan, read_axis, run
+from simkv.sweep import InProcess, Journal, Processes, plan, read_axis, run
 
 def progress(done, total):
     if done == 2:
@@ -250,6 +254,13 @@ def test_a_point_over_the_time_limit_fails_alone() -> None:
     assert time.monotonic() - began_s < 30
 
 
+def test_a_silent_pool_is_replaced_once_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep does not wait for ever for what nobody will bring."""
+    monkeypatch.setattr("simkv.sweep.executors.GRACE_S", -59.7)
+    with pytest.raises(SimkvError, match="worker processes are silent though points are left"):
+        list(Processes(1, time_limit_s=60.0).run(sleeps, [60.0]))
+
+
 def test_failed_points_are_told_and_the_others_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 4, in both forms."""
     words = ["sweep", str(SCENARIO), "-p", f"{ROOM}=1 GiB,10 KiB", "--out", str(tmp_path)]
@@ -273,6 +284,34 @@ def test_a_folder_of_something_else_is_refused(whole: Path, tmp_path: Path, caps
     (tmp_path / "letter.txt").write_text("dear")
     assert main(["sweep", str(SCENARIO), "-p", "seed=1,2", "--out", str(tmp_path)]) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_two_sweeps_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    """The second is refused while the first runs, and may go on after it."""
+    planned = plan(SCENARIO, [read_axis(SEEDS)])
+    with Journal(tmp_path, planned), pytest.raises(InputError, match="another sweep writes here now"):
+        run(planned, tmp_path)
+    assert len(run(planned, tmp_path).failures) == 0
+
+
+def test_a_sweep_of_nothing_but_failures_has_an_empty_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The columns are there, and numbers in JSON are numbers."""
+    words = ["sweep", str(SCENARIO), "--set", f"{ROOM}=10 KiB", "-p", "seed=1,2", "--out", str(tmp_path), "--json"]
+    assert main(words) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == []
+    assert [failure["seed"] for failure in told["failures"]] == [1, 2]
+    assert "value" in pd.read_parquet(tmp_path / "points.parquet")
+
+
+def test_progress_tells_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three points in 30 s after five that were there: ten more take 100 s."""
+    clock = iter([0.0, 0.0, 1.0, 2.0, 30.0])
+    progress = _Progress("mine", lambda: next(clock))
+    for done in (5, 6, 7, 8):
+        progress(done, 18)
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["mine: 5 of 18 points were done before", "mine: 8 of 18 points, about 100 s left"]
 
 
 def test_an_interrupt_tells_how_to_resume(
