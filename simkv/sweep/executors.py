@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,16 +77,21 @@ class Processes:
                 del left[place]
                 yield place, outcome
         if left:
-            raise SimkvError("worker processes are silent though points are left; resume with fewer workers")
+            raise SimkvError(
+                "worker processes are silent or dead though points are left; resume with fewer workers "
+                "(a script that starts them wants `if __name__ == '__main__':`)"
+            )
 
     def _one_pool(self, work: Work, left: Mapping[int, Any]) -> Iterator[tuple[int, Outcome]]:
-        """Yield what one pool gets done; ends early when it falls silent."""
+        """Yield what one pool gets done; ends early when it falls silent or dies."""
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the fork server starts, whose children inherit it
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         pool = ProcessPool(min(self.workers, len(left)), initializer=_ignore_interrupt, context=context)
         try:
             yield from self._outcomes(pool, work, left)
+        except BrokenProcessPool:  # every worker died with nothing to do, so that no point is to blame
+            return
         finally:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
@@ -108,7 +114,10 @@ class Processes:
                     yield place, outcome or {"status": "failed", "error": f"its process died {TRIES} times"}
 
     def _submit(self, pool: ProcessPool, work: Work, item: Any) -> Future[Outcome]:
-        future: Future[Outcome] = pool.schedule(work, args=(item,), timeout=self.time_limit_s)
+        try:
+            future: Future[Outcome] = pool.schedule(work, args=(item,), timeout=self.time_limit_s)
+        except RuntimeError as error:  # the pool has ended meanwhile
+            raise BrokenProcessPool from error
         return future
 
     def _outcome(self, future: Future[Outcome]) -> Outcome | None:

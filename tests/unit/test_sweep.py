@@ -257,8 +257,19 @@ def test_a_point_over_the_time_limit_fails_alone() -> None:
 def test_a_silent_pool_is_replaced_once_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep does not wait for ever for what nobody will bring."""
     monkeypatch.setattr("simkv.sweep.executors.GRACE_S", -59.7)
-    with pytest.raises(SimkvError, match="worker processes are silent though points are left"):
+    with pytest.raises(SimkvError, match="silent or dead though points are left"):
         list(Processes(1, time_limit_s=60.0).run(sleeps, [60.0]))
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    """Workers that import the script start it again and die; nobody waits for them, and no point is blamed."""
+    script = f"import simkv, simkv.sweep as s; simkv.sweep({str(SCENARIO)!r}, {{'seed': [1, 2]}}, s.Processes(2))"
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    words = [sys.executable, str(tmp_path / "script.py")]
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(words, env=path, timeout=60, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "wants `if __name__ == '__main__':`" in ended.stderr.splitlines()[-1]
 
 
 def test_failed_points_are_told_and_the_others_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
