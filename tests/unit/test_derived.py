@@ -129,7 +129,7 @@ def test_an_edited_time_is_refused(copied: Path) -> None:
         (lambda told: told["device"].update(tp=2), "want derived times of Llama-3.1-8B, tp 1, as its name says; got"),
         (lambda told: told["model"].update(name="Qwen3-8B"), "got derived times of Qwen3-8B, tp 1"),
         (lambda told: told.update(kind="imported"), "got imported times of Llama-3.1-8B, tp 1"),
-        (lambda told: told.update(kind="measured"), "kind: want 'imported' or 'derived', got 'measured'"),
+        (lambda told: told.update(kind="measured"), "quality: the key is missing"),
         (lambda told: told["model"]["shape"].update(layers=31), "layers 31 against 32 of Llama-3.1-8B"),
         (lambda told: told["ops"].pop(), "data.rows: want"),
         (lambda told: told.pop("ops"), "ops: the key is missing"),
