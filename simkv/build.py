@@ -366,6 +366,11 @@ def _notes(scenario: Scenario, traffic: Traffic, maker: _Maker) -> dict[str, obj
         "quality": "equal by construction (exact prefix reuse, no codec)" if exact else "not modelled",
         "KV": f"{maker.shape.kv_bytes_per_token:,} bytes a token, blocks of {block_tokens} tokens; room for {room}",
     }
+    if not maker.codec.exact:
+        sizes = (maker.block_bytes, maker.shape.dtype_bytes)
+        nominal, wire = maker.codec.nominal_bytes(*sizes), maker.codec.wire_bytes(*sizes)
+        name = scenario.policies.codec.name
+        facts[f"codec {name}"] = f"a block of {sizes[0]:,} bytes is {nominal:,} nominally, {wire:,} on the wire"
     if scenario.workload.think is not None:
         facts["think times"] = THINK.create(*scenario.workload.think).words
     counts = traffic.notes()

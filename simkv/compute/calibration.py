@@ -154,16 +154,17 @@ class MeasuredProfile:
         """
         self._check_model(shape)
         self.check()
+        whole = self.quality is not None or self.of_passes
+        self._check_use(whole, expert_ranks, (link_bandwidth_bytes_per_s, link_latency_s))
         if self.quality is not None:
-            if expert_ranks > 1:
-                raise InputError(f"no times of experts, which {expert_ranks} data-parallel ranks share", self.where)
             return self._layer_steps(shape, strict)
         if self.of_passes:
             return TwoTableStepTime(*self._pass_tables, strict)
         all_reduce = self._all_reduce(link_bandwidth_bytes_per_s, link_latency_s)
         try:
             if expert_ranks > 1:
-                return self._in_lockstep(shape, all_reduce, (link_bandwidth_bytes_per_s, link_latency_s), expert_ranks)
+                link = (link_bandwidth_bytes_per_s, link_latency_s)
+                return self._in_lockstep(shape, all_reduce, link, expert_ranks, strict)
             return MeasuredStepTime(self._tables_beside(all_reduce), shape, all_reduce, strict)
         except InputError as error:
             raise InputError(str(error), self.where) from None
@@ -175,16 +176,31 @@ class MeasuredProfile:
         except InputError as error:
             raise InputError(str(error), self.where) from None
 
+    def _check_use(self, whole: bool, expert_ranks: int, link: tuple[float | None, float | None]) -> None:
+        """Refuse what these times would ignore: ranks that share experts, and a link that nothing crosses."""
+        if whole and expert_ranks > 1:
+            raise InputError(f"no times of experts, which {expert_ranks} data-parallel ranks share", self.where)
+        if link != (None, None) and (whole or self.tp == expert_ranks == 1):
+            found = "whole layers or passes" if whole else "one GPU"
+            raise InputError(
+                f"its times are of {found}, which use no link: want neither link_bandwidth nor link_latency", self.where
+            )
+
     def _in_lockstep(
-        self, shape: ModelShape, all_reduce: AllReduce | None, link: tuple[float | None, float | None], ranks: int
+        self,
+        shape: ModelShape,
+        all_reduce: AllReduce | None,
+        link: tuple[float | None, float | None],
+        ranks: int,
+        strict: bool,
     ) -> StepTime:
         tables, (bandwidth, latency) = self._tables_beside(all_reduce), link
         if tables.experts is None:
             raise InputError(f"no times of experts (table moe), which {ranks} data-parallel ranks share")
         if bandwidth is None or latency is None:
             raise InputError(f"want the link between {ranks} data-parallel ranks: link_bandwidth and link_latency")
-        rank = MeasuredStepTime(tables, shape, all_reduce, experts_elsewhere=True)
-        return LockstepStepTime(rank, Spread(ranks, tables.experts, shape, bandwidth, latency))
+        rank = MeasuredStepTime(tables, shape, all_reduce, strict, experts_elsewhere=True)
+        return LockstepStepTime(rank, Spread(ranks, tables.experts, shape, bandwidth, latency), strict)
 
     def _tables_beside(self, all_reduce: AllReduce | None) -> LayerTables:
         """Return the tables; a stated link stands in the place of measured all-reduces."""

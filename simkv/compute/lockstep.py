@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from simkv.compute.host import WithHost
 from simkv.compute.steptime import StepTime
 from simkv.compute.tables import Grid, Outside
+from simkv.errors import InputError
 from simkv.model import ModelShape
 
 
@@ -58,16 +59,18 @@ class LockstepStepTime:
     ----------
     rank : prices of one rank, without its experts.
     spread : the experts.
+    strict : refuse what lies outside the table of the experts; a rank refuses by itself.
 
     References
     ----------
     vLLM, "Expert parallel deployment": data-parallel ranks run their forward passes together, empty ones too.
     """
 
-    def __init__(self, rank: StepTime, spread: Spread) -> None:
+    def __init__(self, rank: StepTime, spread: Spread, strict: bool = False) -> None:
         self._rank = rank
         self._spread = spread
-        self._shared: dict[int, WithHost] = {}
+        self._strict = strict
+        self._shared: dict[int, tuple[WithHost, Outside]] = {}
         self.outside = False
 
     @property
@@ -100,12 +103,14 @@ class LockstepStepTime:
                 longest_s = max(longest_s, self._rank.step(share, *told, longest_tokens if count else 0))
                 self.outside = self.outside or self._rank.outside
         experts_s, seen = self._spread.step_s(sum(loads), max(loads))
-        self.outside = self.outside or bool(seen)
+        self._note(seen, self.outside)
         return longest_s + experts_s
 
     def kernel_s(self, name: str, tokens: int, moved_bytes: int) -> float:
         """See `StepTime`."""
-        return self._rank.kernel_s(name, tokens, moved_bytes)
+        kernel_s = self._rank.kernel_s(name, tokens, moved_bytes)
+        self.outside = self._rank.outside
+        return kernel_s
 
     def span(
         self, batch: int, context_tokens: int, max_steps: int, until_s: float, longest_tokens: int = 0
@@ -113,7 +118,15 @@ class LockstepStepTime:
         """Return the steps to the first boundary at or after `until_s`; see `StepTime`."""
         share = -(-batch // self._spread.ranks)
         if batch not in self._shared:
-            self._shared[batch] = WithHost(self._rank, self._spread.step_s(batch, share)[0], hides=False)
-        found = self._shared[batch].span(share, context_tokens * share // batch, max_steps, until_s, longest_tokens)
-        self.outside = self._rank.outside
+            experts_s, seen = self._spread.step_s(batch, share)
+            self._shared[batch] = WithHost(self._rank, experts_s, hides=False), seen
+        price, seen = self._shared[batch]
+        found = price.span(share, context_tokens * share // batch, max_steps, until_s, longest_tokens)
+        self._note(seen, self._rank.outside)
         return found
+
+    def _note(self, seen: Outside, outside: bool) -> None:
+        """Tell whether ranks or experts were priced outside what was measured."""
+        if seen and self._strict:
+            raise InputError(f"{seen[0]}, and the profile is strict")
+        self.outside = outside or bool(seen)

@@ -16,10 +16,13 @@ _SCALE_BYTES = 2  # a 16-bit scale a group, as in KIVI and in the INT8/INT4 KV c
 
 
 class Codec(Protocol):
-    """One method to write, whether answers are the same, and the operations of a calibration that code and decode."""
+    """Two methods to write, whether answers are the same, and the operations of a calibration that code and decode."""
 
     exact: ClassVar[bool]
     kernels: ClassVar[tuple[str, str]]
+
+    def nominal_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+        """Return the [bytes] that papers state of so much KV: without scales and the like."""
 
     def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
         """Return the [bytes] on the wire of so much KV, whose elements take so many each; scales included."""
@@ -39,20 +42,13 @@ class Identity:
     exact: ClassVar[bool] = True
     kernels: ClassVar[tuple[str, str]] = ("", "")
 
-    def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+    def nominal_bytes(self, kv_bytes: int, element_bytes: int) -> int:
         """Return the same; see `Codec`."""
         return kv_bytes
 
-
-def _quantised_bytes(kv_bytes: int, element_bytes: int, bits: int, group: int) -> int:
-    """Return [bytes] of the elements at so many bits, and of a scale for each group of them."""
-    elements = kv_bytes // element_bytes
-    return -(-elements * bits // BITS_PER_BYTE) + -(-elements // group) * _SCALE_BYTES
-
-
-def _check_group(group: int) -> None:
-    if group < 1:
-        raise ValueError(f"group: want at least 1 element a scale, got {group}")
+    def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+        """Return the same; see `Codec`."""
+        return kv_bytes
 
 
 @dataclass(frozen=True)
@@ -66,16 +62,17 @@ class _Quantised:
     group: int = 32
 
     def __post_init__(self) -> None:
-        _check_group(self.group)
+        if self.group < 1:
+            raise ValueError(f"group: want at least 1 element a scale, got {self.group}")
 
-    @property
-    def nominal_ratio(self) -> float:
-        """Size without scales over the size in 16 bits, as papers state it."""
-        return self.bits / 16
+    def nominal_bytes(self, kv_bytes: int, element_bytes: int) -> int:
+        """Return [bytes] of the integers; see `Codec`."""
+        return -(-(kv_bytes // element_bytes) * self.bits // BITS_PER_BYTE)
 
     def wire_bytes(self, kv_bytes: int, element_bytes: int) -> int:
         """Return [bytes] of integers and scales; see `Codec`."""
-        return _quantised_bytes(kv_bytes, element_bytes, self.bits, self.group)
+        scales = -(-(kv_bytes // element_bytes) // self.group)
+        return self.nominal_bytes(kv_bytes, element_bytes) + scales * _SCALE_BYTES
 
 
 @CODEC.register("int8")
@@ -91,8 +88,8 @@ class Int8(_Quantised):
 
     Examples
     --------
-    >>> Int8().wire_bytes(64_000, 2), Int8().nominal_ratio
-    (34000, 0.5)
+    >>> Int8().wire_bytes(64_000, 2), Int8().nominal_bytes(64_000, 2)
+    (34000, 32000)
     """
 
     bits: ClassVar[int] = 8
@@ -112,8 +109,8 @@ class Int4(_Quantised):
 
     Examples
     --------
-    >>> Int4().wire_bytes(64_000, 2), Int4().nominal_ratio
-    (18000, 0.25)
+    >>> Int4().wire_bytes(64_000, 2), Int4().nominal_bytes(64_000, 2)
+    (18000, 16000)
     """
 
     bits: ClassVar[int] = 4

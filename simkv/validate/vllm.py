@@ -157,7 +157,7 @@ def _beside(run: VllmRun) -> Path:
 
 
 def _link(run: VllmRun, bandwidth: float | None, latency: float | None) -> tuple[float | None, float | None]:
-    if run.link is not None:
+    if run.link is not None and (run.gpus > 1 or run.ranks > 1):
         bandwidth = run.link.bandwidth_bytes_per_s if bandwidth is None else bandwidth
         latency = run.link.latency_s if latency is None else latency
     return bandwidth, latency

@@ -183,3 +183,4 @@ def test_a_lossy_arm_is_what_nothing_is_quoted_against(tmp_path: Path) -> None:
     assert compared.summary.best == "whole"
     assert "feasible arms without speculation and codec" in str(compared)
     assert "lossy: not modelled" in str(compared)
+    assert "codec int4: a block of 196,608 bytes is 49,152 nominally, 55,296 on the wire" in str(compared)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simkv.compute.lockstep import LockstepStepTime, Spread
 from simkv.compute.steptime import RooflineStepTime
 from simkv.compute.tables import Grid
+from simkv.errors import InputError
 from simkv.model import get
 
 SHAPE = get("Qwen3-30B-A3B")
@@ -71,3 +72,12 @@ def test_what_lies_outside_is_said() -> None:
     assert price.outside
     price.step([(900, 0)], 0, 0, 1)
     assert not price.outside
+    price.span(9000, 9000, 1, math.inf)
+    assert price.outside
+
+
+def test_who_is_strict_refuses_what_the_experts_lack() -> None:
+    strict = LockstepStepTime(RANK, spread(), strict=True)
+    for ask in (lambda: strict.step([(9000, 0)], 0, 0, 1), lambda: strict.span(9000, 9000, 1, math.inf)):
+        with pytest.raises(InputError, match=r"moe: .* and the profile is strict"):
+            ask()

@@ -164,11 +164,12 @@ def test_published_bundles(bundle: str, tp: int, skewed: bool, data: Path, tmp_p
     again = open_profile(tmp_path / "a.json", tp)
     assert again.ops == told.ops
     shape = model.get(told.model_name)
-    one, other = (of.step_time(shape, 16e9, 1e-5) for of in (told, again))
+    link = (16e9, 1e-5) if tp > 1 else ()
+    one, other = (of.step_time(shape, *link) for of in (told, again))
     for context in range(100, 90_000, 997):
         assert one.span(30, 30 * context, 40, math.inf, 9_000) == other.span(30, 30 * context, 40, math.inf, 9_000)
     with pytest.raises(InputError, match="its times are those of"):
-        told.step_time(model.get("Qwen2.5-3B"), 16e9, 1e-5)
+        told.step_time(model.get("Qwen2.5-3B"), *link)
 
 
 # -- Dynamo ---------------------------------------------------------------------------------------------------------
@@ -309,6 +310,13 @@ def test_a_scenario_names_a_file_beside_it(imported: Path, tmp_path: Path) -> No
     linked = {"name": "measured", "path": str(imported), "link_bandwidth": "32 GB/s", "link_latency": "10 us"}
     params = read("gpu", linked).params
     assert (params["link_bandwidth_bytes_per_s"], params["link_latency_s"]) == (32e9, 1e-5)
+
+
+def test_a_link_that_nothing_crosses_is_refused(imported: Path) -> None:
+    """It would change no price."""
+    alone = PROFILES.create("measured", {"path": imported, "link_bandwidth_bytes_per_s": 1e9, "link_latency_s": 0.0})
+    with pytest.raises(InputError, match="its times are of one GPU, which use no link: want neither"):
+        alone.step_time(model.get("Qwen2.5-3B"))
 
 
 def test_a_scenario_runs_on_measured_times(imported: Path, tmp_path: Path) -> None:
