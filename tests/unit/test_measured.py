@@ -248,7 +248,7 @@ def test_real_tables_price_random_batches_as_a_second_pricing_does(data: Path, b
 @pytest.mark.parametrize(("bundle", "tp"), BUNDLES)
 def test_real_spans_are_sums_of_steps(data: Path, bundle: str, tp: int) -> None:
     profile = open_profile(data / "gpu_profiles" / "llmservingsim" / bundle, tp)
-    prices = profile.step_time(model.get(profile.model_name), 16e9, 2e-5)
+    prices = profile.step_time(model.get(profile.model_name), *((16e9, 2e-5) if tp > 1 else ()))
     for batch, context in ((1, 10), (7, 9_000), (100, 90_000), (256, 256 * 1_500)):
         singles = [prices.step([], batch, context + i * batch, batch) for i in range(900)]
         steps, duration_s = prices.span(batch, context, 900, math.inf)
