@@ -96,6 +96,7 @@ class Gpu:
         self._step_by_step = step_by_step
         self._speculative: deque[GpuSequence] = deque()
         self.kernels = Kernels(env, self._something_changed, self._end_kernel)
+        self._asked_kernels = self.kernels.demand  # looked at before every step
         # What is under way: a batch, with a speculative chunk in it or not; a leap; or a speculative chunk alone.
         self._batch: Batch | None = None
         self._leap: Leap | None = None
@@ -220,8 +221,8 @@ class Gpu:
     def _decide(self) -> None:
         self._deciding = False
         self._busy_since_s = self._env._now  # who is told that it is scheduled may submit another
-        if self.kernels.demand:
-            self.kernels.begin(self.kernels.demand)
+        if self._asked_kernels:
+            self.kernels.begin(self._asked_kernels)
             return
         step = self.steps + 1
         batch, self._next = self._next, None
@@ -261,20 +262,17 @@ class Gpu:
         duration_s = self._step_time.step(
             batch.chunks, batch.decodes, batch.context_tokens, batch.emitting, batch.longest_tokens
         )
-        end = StepEnd(self._end_step, None, 1, duration_s, self._step_time.outside)
+        end = StepEnd(self._end_demand, None, 1, duration_s, self._step_time.outside)
         env: Any = self._env
         heappush(env._queue, (env._now + duration_s, _STEP_END, next(env._eid), end))
 
-    def _end_step(self, end: StepEnd) -> None:
-        self._end_demand(1, end.duration_s, end.outside)
-
-    def _end_demand(self, steps: int, duration_s: float, outside: bool) -> None:
+    def _end_demand(self, end: StepEnd) -> None:
         """Tell those that emitted a first or a last token; let the others go on."""
-        batch = self._batch
+        batch, duration_s = self._batch, end.duration_s
         self._busy_since_s = self._leap = self._batch = None
-        self.steps += steps
+        self.steps += end.steps
         self.demand_s += duration_s
-        self.extrapolated_s += duration_s if outside else 0.0
+        self.extrapolated_s += duration_s if end.outside else 0.0
         who = self._who
         gone = who.done(self.steps, batch)
         if batch is not None:
@@ -355,7 +353,7 @@ class Gpu:
             for other in sharing:
                 other.interference_s += longer_s
             self._has_speculated(sequence, tokens, longer_s)
-            self._end_demand(1, demand_s, outside)
+            self._end_demand(StepEnd(self._end_demand, None, 1, demand_s, outside))
 
         call_at(self._env, self._env._now + duration_s, Order.STEP_END, end)
 
@@ -395,6 +393,7 @@ class Gpu:
                 self._who.have_formed(self.steps + steps, is_ahead=True)
             else:
                 self._who.take_room(self.steps + steps)
-            self._end_demand(steps, end.duration_s, leap.outside)
+            end.outside = leap.outside
+            self._end_demand(end)
         else:
             self._arm(leap, steps + 1, leap.duration_s(steps + 1))
