@@ -25,6 +25,7 @@ from simkv.cli_explain import explain
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
 from simkv.cli_profile import json_facts, profile
+from simkv.cli_report import report
 from simkv.cli_sweep import overrides, pairs, sweep
 from simkv.cli_validate import validate
 from simkv.errors import InputError, InvariantError
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
 
 
 @click.group(
-    commands=[calibrate, explain, profile, sweep, validate],
+    commands=[calibrate, explain, profile, report, sweep, validate],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, message="simkv %(version)s")

@@ -6,7 +6,6 @@ played again with a tracer, and must give the request that the results folder ho
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.predictors.question import Item
 from simkv.registry import did_you_mean
+from simkv.report.reading import SavedRun, read_run
 from simkv.results import REQUEST_COLUMNS, SCHEMA_VERSION, UNIT_COLUMNS, RunResult
-from simkv.scenario import Scenario, load
 from simkv.tracing import DecisionTrace, JobTrace, PartLook, Tracer, TurnTrace
 
 #: Columns that tell requests of one arm and replication apart, or what became of them.
@@ -38,14 +37,6 @@ CAUSES = {
     "gpu_queue": "for the GPU of the server",
     "prefill": "prefill of what is not cached",
 }
-
-
-class _Folder(NamedTuple):
-    """A results folder, as far as it has been read."""
-
-    path: Path
-    scenario: Scenario
-    manifest: dict[str, Any]
 
 
 class Wait(NamedTuple):
@@ -77,11 +68,9 @@ def explain(folder: Path, session: str, turn: int, arms: Sequence[str] = (), rep
     Traceback (most recent call last):
     simkv.errors.InputError: nowhere: no such folder
     """
-    read = _read(folder)
+    read = read_run(folder)
     names = _chosen(read, list(arms))
-    count = int(read.manifest["replications"])
-    if not 0 <= replication < count:
-        raise InputError(f"unknown replication {replication}; want 0 to {count - 1}", str(folder))
+    read.check_replication(replication)
     stored = {name: _stored(read, name, replication) for name in names}
     draw, row = _found(stored[names[0]], session, turn, str(folder))
     told = [_arm(read, name, stored[name], (draw, turn), replication) for name in names]
@@ -134,31 +123,12 @@ def _stages(by: JobTrace, told: TurnTrace) -> list[tuple[str, float | None]]:
 # -- the folder ------------------------------------------------------------------------------------
 
 
-def _read(folder: Path) -> _Folder:
-    if not folder.is_dir():
-        raise InputError("no such folder" if not folder.exists() else "is a file; want a results folder", str(folder))
-    for name in ("manifest.json", "resolved.yaml", "requests.parquet"):
-        if not (folder / name).is_file():
-            raise InputError(f"holds no {name}; want a folder that `simkv run` saved", str(folder))
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        scenario = load(folder / "resolved.yaml")
-        return _Folder(folder, scenario, {name: manifest[name] for name in ("simkv", "seed", "replications", "arms")})
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"is no manifest of results: {error}", str(folder / "manifest.json")) from None
-
-
-def _chosen(read: _Folder, wanted: list[str]) -> list[str]:
+def _chosen(read: SavedRun, wanted: list[str]) -> list[str]:
     """Return the arms to tell of, in the order asked for."""
-    known = [str(name) for name in read.manifest["arms"]]
-    for name in wanted:
-        if name not in known:
-            raise InputError(f"unknown arm {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
     if wanted:
-        return list(dict.fromkeys(wanted))
-    baseline = "none" if "none" in known else known[0]
-    summary = json.loads((read.path / "summary.json").read_text(encoding="utf-8"))
-    ttft_s = {arm["name"]: arm["metrics"]["ttft_s"]["mean"] for arm in summary["arms"]}
+        return list(dict.fromkeys(read.check_arm(name) for name in wanted))
+    baseline = "none" if "none" in read.arms else read.arms[0]
+    ttft_s = {arm["name"]: arm["metrics"]["ttft_s"]["mean"] for arm in read.summary["arms"]}
     others = [
         (mean_s, name)
         for name, mean_s in ttft_s.items()
@@ -167,14 +137,14 @@ def _chosen(read: _Folder, wanted: list[str]) -> list[str]:
     return [baseline, *(name for _, name in sorted(others)[:1])]
 
 
-def _info(read: _Folder, name: str) -> dict[str, str]:
+def _info(read: SavedRun, name: str) -> dict[str, str]:
     info = describe(name, read.scenario.for_arm(name).policies)
     return {
         key: getattr(info, key) for key in ("name", "prefetch", "eviction", "predictor", "acquisition", "reference")
     }
 
 
-def _stored(read: _Folder, arm: str, replication: int) -> list[dict[str, Any]]:
+def _stored(read: SavedRun, arm: str, replication: int) -> list[dict[str, Any]]:
     """Return the rows of one arm and replication."""
     import pyarrow as pa  # noqa: PLC0415 - nobody else at the command line waits for it
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -218,7 +188,7 @@ def _found(rows: list[dict[str, Any]], session: str, turn: int, where: str) -> t
 
 
 def _arm(
-    read: _Folder, name: str, stored: list[dict[str, Any]], which: tuple[int, int], replication: int
+    read: SavedRun, name: str, stored: list[dict[str, Any]], which: tuple[int, int], replication: int
 ) -> dict[str, Any]:
     """Play one arm again and tell of the turn."""
     tracer = Tracer(*which)

@@ -1,0 +1,56 @@
+"""`simkv report`: parses, calls, writes."""
+
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs, so that --help is quick
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from simkv.errors import InputError
+from simkv.registry import did_you_mean
+
+
+@click.command(short_help="Show saved results, or write them as other tools read them.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--export", "target", metavar="TARGET", help="Write this instead; an unknown name lists them all.")
+@click.option("--arm", metavar="A", help="Export this arm alone, where the target takes one.")
+@click.option("--replication", type=click.IntRange(min=0), default=0, show_default=True, help="Export this one.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to.  [default: DIR/TARGET]")
+def report(folder: Path, target: str | None, arm: str | None, replication: int, out: Path | None) -> None:
+    """Read the results in DIR, of a run or a sweep, and write them for people or for another tool."""
+    from simkv.export import EXPORTS, Choice
+    from simkv.report.reading import read
+
+    saved = read(folder)
+    if target is None:
+        raise click.UsageError("want --export TARGET")
+    if target not in EXPORTS:
+        known = ", ".join(EXPORTS)
+        raise InputError(f"unknown target {target!r}{did_you_mean(target, list(EXPORTS))}; known: {known}", "--export")
+    files = EXPORTS[target].make(saved, Choice(arm, replication))
+    place = out or folder / target
+    write_files(files, place)
+    for name in files:
+        click.echo(place / name)
+
+
+def write_files(files: dict[str, bytes], folder: Path) -> None:
+    """Write files to a folder, made when absent; one that cannot be written leaves none of them behind."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".new.", dir=folder))
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", str(folder)) from None
+    try:
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        for name in files:
+            (temporary / name).replace(folder / name)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", str(folder)) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
