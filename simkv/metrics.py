@@ -143,7 +143,7 @@ def replication_metrics(result: RunResult, observed: Observed | None = None) -> 
 
     Returns
     -------
-    Times in seconds over finished requests; ratios in [0, 1]; `wasted_bytes` in bytes.
+    Times in seconds over finished requests; ratios in [0, 1]; bytes on the wire, `link_bytes` all that links carried.
 
     Notes
     -----
@@ -194,6 +194,7 @@ def _prefetching(seen: Observed, result: RunResult) -> Metrics:
         "in_time": _ratio(in_time, needed),
         **{f"missed.{cause}": _ratio(int(units.sum()), needed) for cause, units in seen.missed.items()},
         "wasted_bytes": float(wasted_bytes(result)),
+        "link_bytes": float(sum(sum(link.wire_bytes_by_class.values()) for link in result.links.values())),
         "wasted_gpu_s": sum(result.speculative_gpu_s[outcome] for outcome in WASTED),
         "extrapolated_time_ratio": result.extrapolated_time_ratio,
     }

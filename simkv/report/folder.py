@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import simkv
+from simkv.report.rows import points_of, write
 from simkv.results import OUTCOMES, REQUEST_COLUMNS, SCHEMA_VERSION, STATUSES, TRANSFER_COLUMNS, RunResult
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _ARROW: dict[str, pa.DataType] = {
 
 
 def save(comparison: Comparison, folder: Path) -> None:
-    """Write manifest.json, resolved.yaml, summary.json, run.log, requests.parquet and transfers.parquet.
+    """Write manifest.json, resolved.yaml, summary.json, run.log, requests, transfers and metrics (Parquet).
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ def save(comparison: Comparison, folder: Path) -> None:
     transfers = ((run, run.transfers) for run in comparison.results)
     write_table(folder / "requests.parquet", REQUEST_COLUMNS, requests, {"arm": arms, "status": STATUSES})
     write_table(folder / "transfers.parquet", TRANSFER_COLUMNS, transfers, {"arm": arms, "outcome": OUTCOMES})
+    write(points_of(comparison).drop(columns="point_id"), folder / "metrics.parquet")
     texts = {
         "resolved.yaml": f"# schema_version: {SCHEMA_VERSION}\n{resolved(comparison.scenario)}",
         "summary.json": _json(comparison.to_json()),
@@ -67,7 +69,7 @@ def save(comparison: Comparison, folder: Path) -> None:
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    written = ("requests.parquet", "transfers.parquet", *texts)
+    written = ("requests.parquet", "transfers.parquet", "metrics.parquet", *texts)
     (folder / "manifest.json").write_text(_json(manifest(comparison, folder, written)), encoding="utf-8", newline="\n")
 
 

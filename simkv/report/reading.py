@@ -64,6 +64,13 @@ class SavedRun:
         """One row a transfer, typed as `results.TRANSFER_COLUMNS`."""
         return _table(self.path / "transfers.parquet")
 
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        """One row an arm and metric, as the table of a sweep whose only point this is."""
+        table = _table(self.path / "metrics.parquet")
+        table.insert(0, "point_id", str(self.summary["scenario"]))
+        return table
+
     def check_arm(self, name: str) -> str:
         """Return an arm's name as given, or refuse one that was not run."""
         if name not in self.arms:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from simkv.errors import SimkvError
+from simkv.report.rows import rows_of, write
 from simkv.scenario import Scenario
 from simkv.sweep import tables
 from simkv.sweep.executors import Executor, InProcess
@@ -92,8 +93,8 @@ def run(
             if progress is not None:
                 progress(done, len(planned.points))
         ended = Ended(tables.points_frame(planned, journal.outcomes), tables.failures_frame(planned, journal.outcomes))
-        tables.save(ended.points, folder / "points.parquet")
-        tables.save(ended.failures, folder / "failures.parquet")
+        write(ended.points, folder / "points.parquet")
+        write(ended.failures, folder / "failures.parquet")
     return ended
 
 
@@ -102,7 +103,7 @@ def run_point(scenario: Any) -> dict[str, Any]:
     from simkv.compare import compare  # noqa: PLC0415 - the simulation comes in where it runs
 
     try:
-        return {"status": "finished", "rows": tables.rows_of(compare(scenario, seed=scenario.seed))}
+        return {"status": "finished", "rows": rows_of(compare(scenario, seed=scenario.seed))}
     except SimkvError as error:
         return {"status": "failed", "error": str(error)}
     except Exception as error:

@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from simkv.report.rows import MEASURES
 from simkv.results import SCHEMA_VERSION
 from simkv.scenario.document import core_scalar
 from simkv.sweep.points import Sweep
 from simkv.units import format_seconds
 
-if TYPE_CHECKING:
-    from simkv.report.comparison import Comparison
-    from simkv.statistics import Estimate
-
 Outcomes = Mapping[str, Mapping[str, Any]]
-
-MEASURES = ("arm", "metric", "value", "ci_low", "ci_high")
-
-
-def rows_of(comparison: Comparison) -> list[list[Any]]:
-    """Return a row an arm and metric: means with 95 % intervals, totals without, differences to the baseline."""
-    summary = comparison.summary
-    rows: list[list[Any]] = []
-    for arm in summary.arms:
-        name = arm.info.name
-        rows += [_row(name, metric, estimate) for metric, estimate in arm.metrics.items()]
-        contrast = summary.contrast(name, summary.baseline)
-        if contrast is not None:
-            rows.append(_row(name, "ttft_difference_s", contrast.difference))
-        totals = {f"requests_{status}": count for status, count in arm.requests.items()}
-        totals |= {f"speculative_bytes_{outcome}": count for outcome, count in arm.speculative_bytes.items()}
-        totals |= {"wasted_bytes": arm.wasted_bytes, "pollution_bytes": arm.pollution_bytes}
-        rows += [[name, metric, float(count), None, None] for metric, count in totals.items()]
-    return rows
-
-
-def _row(arm: str, metric: str, estimate: Estimate) -> list[Any]:
-    return [arm, metric, estimate.value, estimate.low, estimate.high]
 
 
 def points_frame(sweep: Sweep, outcomes: Outcomes) -> pd.DataFrame:
@@ -55,8 +26,8 @@ def points_frame(sweep: Sweep, outcomes: Outcomes) -> pd.DataFrame:
         for row in outcomes[point.id]["rows"]
     ]
     told = _told(sweep, [place for place, _ in found])
-    for index, name in enumerate(MEASURES):
-        told[name] = pd.Series([row[index] for _, row in found], dtype="string" if index < 2 else "float64")
+    for index, (name, kind) in enumerate(MEASURES.items()):
+        told[name] = pd.Series([row[index] for _, row in found], dtype=kind)
     return pd.DataFrame(told)
 
 
@@ -66,15 +37,6 @@ def failures_frame(sweep: Sweep, outcomes: Outcomes) -> pd.DataFrame:
     told = _told(sweep, failed)
     told["error"] = pd.Series([outcomes[sweep.points[place].id]["error"] for place in failed], dtype="string")
     return pd.DataFrame(told)
-
-
-def save(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as Parquet, whole or not at all; equal tables are equal bytes."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)})
-    made = path.with_name(f".{path.name}.new")
-    pq.write_table(table, made, compression="zstd")
-    made.replace(path)
 
 
 def to_text(sweep: Sweep, points: pd.DataFrame, failures: pd.DataFrame) -> str:

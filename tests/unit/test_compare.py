@@ -23,7 +23,15 @@ from simkv.report import folder as folder_module
 from simkv.results import MISS_CAUSES, OUTCOMES, REQUEST_COLUMNS, TRANSFER_COLUMNS, RunResult
 from tests.unit.synthetic_runs import ARMS, comparison, request, run_of, scenario, synthetic_run
 
-FILES = {"manifest.json", "resolved.yaml", "summary.json", "run.log", "requests.parquet", "transfers.parquet"}
+FILES = {
+    "manifest.json",
+    "resolved.yaml",
+    "summary.json",
+    "run.log",
+    "requests.parquet",
+    "transfers.parquet",
+    "metrics.parquet",
+}
 
 
 def run_synthetic(task: tuple[Any, str, int, int]) -> RunResult:

@@ -83,7 +83,7 @@ def test_waste_is_cancelled_evicted_and_never_used(found: dict[str, float | None
 
 def test_a_run_without_requests_has_no_number_but_zero_waste() -> None:
     found = replication_metrics(run_of([]))
-    zeros = ("wasted_bytes", "wasted_gpu_s", "extrapolated_time_ratio")
+    zeros = ("wasted_bytes", "link_bytes", "wasted_gpu_s", "extrapolated_time_ratio")
     assert {name for name, value in found.items() if value is not None} == set(zeros)
 
 

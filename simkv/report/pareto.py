@@ -1,0 +1,254 @@
+"""Which ways of serving are beaten by no other in time and bytes together? The front, as a table and as a figure.
+
+`front(points, minimise=["ttft_s.p99", "link_bytes"])` gives the table, `pareto(points)` the figure, both from the table
+of a sweep (`simkv.sweep`, `points.parquet`) or of one comparison (`rows.points_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter
+from numpy.typing import NDArray
+
+from simkv.errors import InputError
+from simkv.registry import did_you_mean
+from simkv.report.figures import PALETTE, STYLE
+from simkv.report.rows import MEASURES
+from simkv.units import format_seconds
+
+_MARKS = ("is_reference", "is_lossy")  # metrics that say of an arm what it is
+_MARKERS = "osD^vPX*<>hp"
+_REFERENCE_COLOUR = "#7A7A7A"
+_MOST_NAMED = 16  # markers that have their arm's name beside them; more would hide each other
+_LOG_SPREAD = 20  # largest / smallest from which a linear axis hides the small ones
+_IN_WORDS = {"ttft_s": "time to first token", "tpot_s": "time per output token", "e2e_s": "end-to-end time"}
+
+
+def front(
+    points: pd.DataFrame, minimise: Sequence[str] = ("ttft_s.p99", "link_bytes"), within: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return what no other row beats in all of some metrics.
+
+    One row beats another that is nowhere smaller and somewhere larger; equal rows stay together. References, which no
+    real system could be, and rows where a metric is undefined take no part.
+
+    Parameters
+    ----------
+    points : table of a sweep: a row a point, arm and metric.
+    minimise : metrics, at least one; smaller is better.
+    within : paths that nobody chooses, such as a link's capacity: rows compete where these are equal.
+
+    Returns
+    -------
+    A row a point and arm, by the first metric: point_id, one column a path, arm, then each metric with `_low` and
+    `_high`, the ends of its interval.
+
+    Raises
+    ------
+    InputError : a metric or path that the table does not have.
+
+    Examples
+    --------
+    >>> rows = [("p", "slow", "ttft_s.p99", 3.0), ("p", "slow", "link_bytes", 1.0), ("p", "fast", "ttft_s.p99", 1.0),
+    ...         ("p", "fast", "link_bytes", 9.0), ("p", "bad", "ttft_s.p99", 3.0), ("p", "bad", "link_bytes", 9.0)]
+    >>> table = pd.DataFrame(rows, columns=["point_id", "arm", "metric", "value"]).assign(ci_low=None, ci_high=None)
+    >>> front(table)["arm"].tolist()
+    ['fast', 'slow']
+    """
+    metrics = list(minimise)
+    table = by_point(points, metrics)
+    unknown = next((path for path in within if path not in table or path in (*metrics, *_MARKS)), None)
+    if unknown is not None:
+        raise InputError(f"no path {unknown!r} in the table{did_you_mean(unknown, [str(name) for name in table])}")
+    able = table[~table["is_reference"]].dropna(subset=metrics).drop(columns=list(_MARKS))
+    groups = [group for _, group in able.groupby(list(within), sort=False)] if within else [able]
+    kept = [group[non_dominated(group[metrics].to_numpy(dtype=np.float64))].sort_values(metrics) for group in groups]
+    return pd.concat(kept, ignore_index=True) if kept else able
+
+
+def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows no other row beats; O(n log n) for two columns.
+
+    Parameters
+    ----------
+    values : (n, metrics), smaller is better, no NaN.
+
+    Examples
+    --------
+    >>> non_dominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist()
+    [True, True, False]
+    """
+    order = np.lexsort(values.T[::-1])  # by the first column, then the second: only an earlier row can beat a later
+    flags = np.zeros(len(values), dtype=bool)
+    kept: list[Any] = []
+    for place in order:
+        row = values[place]
+        if kept and not (row == kept[-1]).all():
+            rivals = kept[-1:] if values.shape[1] <= 2 else kept  # of two columns, the last kept has the least second
+            if any((rival <= row).all() for rival in rivals):
+                continue
+        kept.append(row)
+        flags[place] = True
+    return flags
+
+
+def by_point(points: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return one row a point and arm: point_id, paths, arm, each metric with its interval, and what the arm is."""
+    known = list(points["metric"].unique())
+    for metric in metrics:
+        if metric not in known:
+            raise InputError(f"no metric {metric!r}{did_you_mean(metric, known)}; known: {', '.join(known)}")
+    keys = ["point_id", "arm"]
+    table = points[[name for name in points if name not in MEASURES or name == "arm"]].drop_duplicates(keys)
+    for metric in dict.fromkeys(metrics):
+        found = points[points["metric"] == metric].set_index(keys)[["value", "ci_low", "ci_high"]]
+        names = {"value": metric, "ci_low": f"{metric}_low", "ci_high": f"{metric}_high"}
+        table = table.join(found.rename(columns=names), on=keys)
+    for mark in _MARKS:
+        marked = points[(points["metric"] == mark) & (points["value"] == 1)].set_index(keys).index
+        table[mark] = table.set_index(keys).index.isin(marked)
+    return table.reset_index(drop=True)
+
+
+def pareto(
+    points: pd.DataFrame,
+    times: Sequence[str] = ("ttft_s.mean", "ttft_s.p99"),
+    against: str = "link_bytes",
+    *,
+    within: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
+    """Return one panel a time: what each point and arm takes, with both intervals, and the front of all of them.
+
+    Parameters
+    ----------
+    points : table of a sweep, or `rows.points_of` a comparison.
+    times : metrics on the vertical axes, one panel each.
+    against : metric on the horizontal axes.
+    within : as in `front`: one front for each combination of values of these paths.
+
+    Raises
+    ------
+    InputError : a metric that the table does not have.
+
+    Examples
+    --------
+    >>> pareto(simkv.sweep("scenarios/ten_turns.yaml")).savefig("pareto.png")  # doctest: +SKIP
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.6 * len(times) + 0.8, 4.8), layout="constrained")
+        for place, metric in enumerate(times):
+            axes = figure.add_subplot(1, len(times), place + 1)
+            best = front(points, (against, metric), within)
+            for _, group in best.groupby(list(within), sort=False) if within else [("", best)]:
+                _staircase(axes, group, against, metric)
+            _panel(axes, by_point(points, (against, metric)), best, against, metric)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, table: pd.DataFrame, best: pd.DataFrame, against: str, metric: str) -> None:
+    """Draw one time against bytes."""
+    table = table.dropna(subset=[against, metric])
+    on_front = table.set_index(["point_id", "arm"]).index.isin(best.set_index(["point_id", "arm"]).index)
+    for arm, style in _styles(table):
+        for mine, strong in (((table["arm"] == arm) & ~on_front, False), ((table["arm"] == arm) & on_front, True)):
+            _draw(axes, table[mine], against, metric, style, strong=strong)
+    _scale(axes, table, against, metric)
+    if len(table) <= _MOST_NAMED:
+        _name(axes, pd.concat([table[on_front], table[~on_front]]), against, metric)
+
+
+def _staircase(axes: Axes, best: pd.DataFrame, against: str, metric: str) -> None:
+    """Draw the front: what is right of and above it is beaten."""
+    label = "_nolegend_" if axes.lines else "front: beaten by no other"
+    look: dict[str, Any] = {"color": "#222222", "linewidth": 1.4, "label": label, "zorder": 1}
+    axes.plot(best[against], best[metric], drawstyle="steps-post", **look)
+
+
+def _styles(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each arm's marker: feasible arms in colour, references hollow and grey."""
+    for place, (arm, marks) in enumerate(table.groupby("arm", sort=False)[list(_MARKS)].all().iterrows()):
+        said = " (reference)" if marks["is_reference"] else " (lossy)" if marks["is_lossy"] else ""
+        colour = _REFERENCE_COLOUR if marks["is_reference"] else PALETTE[place % len(PALETTE)]
+        face = "white" if marks["is_reference"] else colour
+        look = {"color": colour, "mfc": face, "marker": _MARKERS[place % len(_MARKERS)], "label": f"{arm}{said}"}
+        yield str(arm), look
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any], *, strong: bool) -> None:
+    """Draw some points of one arm; those on the front are large and ringed, the others fade where there are many."""
+    if not len(rows):
+        return
+    known = set(axes.get_legend_handles_labels()[1])
+    look = style | ({"label": "_nolegend_"} if style["label"] in known else {})
+    ring = {"mec": "black", "ms": 8, "zorder": 4} if strong else {"mec": style["color"], "ms": 5.5, "zorder": 3}
+    alpha = 1.0 if strong or len(rows) <= _MOST_NAMED else 0.45
+    ends = [np.nan_to_num(np.stack([rows[m] - rows[f"{m}_low"], rows[f"{m}_high"] - rows[m]])) for m in (x, y)]
+    axes.errorbar(
+        rows[x], rows[y], xerr=ends[0], yerr=ends[1], linestyle="none", elinewidth=0.9, alpha=alpha, **look, **ring
+    )
+
+
+def _name(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Write the arm's name beside its marker, where no other name is; the legend has them all."""
+    height, width = axes.bbox.height, axes.bbox.width
+    taken: list[tuple[float, float]] = []
+    for row in table.to_dict("records"):
+        right, up = axes.transAxes.inverted().transform(axes.transData.transform((row[x], row[y])))
+        if all(abs(right - r) * width > 90 or abs(up - u) * height > 18 for r, u in taken):
+            side, ha = ((7, 5), "left") if right < 0.8 else ((-7, 5), "right")
+            axes.annotate(row["arm"], (row[x], row[y]), side, textcoords="offset points", ha=ha, fontsize=8, zorder=5)
+            taken.append((right, up))
+
+
+def _scale(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Choose linear or logarithmic axes, and label them with units."""
+    for metric, axis in ((x, axes.xaxis), (y, axes.yaxis)):
+        name = metric.partition(".")[0]
+        axis.set_label_text(axis_label(metric))
+        _logarithmic(axes, "x" if axis is axes.xaxis else "y", table[metric])
+        if name.endswith("_bytes"):
+            axis.set_major_formatter(EngFormatter(unit="B"))
+        elif name.endswith("_s"):
+            axis.set_major_formatter(FuncFormatter(lambda value_s, _: format_seconds(value_s)))
+
+
+def _logarithmic(axes: Axes, which: str, values: pd.Series[float]) -> None:
+    """Make an axis logarithmic where a linear one would hide small values; zero stays on it."""
+    above = values[values > 0]
+    if len(above) and (values >= 0).all() and above.max() > _LOG_SPREAD * above.min():
+        low, high = 0.6 * above.min(), 1.7 * above.max()  # the ends of wide intervals may lie outside
+        if len(above) == len(values):
+            axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+        else:
+            getattr(axes, f"set_{which}scale")("symlog", linthresh=low)
+            axes.set(**{f"{which}lim": (-0.3 * low, high)})
+
+
+def axis_label(metric: str) -> str:
+    """Return a metric in words; times and bytes have their unit at each tick.
+
+    Examples
+    --------
+    >>> axis_label("ttft_s.p99"), axis_label("link_bytes"), axis_label("coverage")
+    ('p99 time to first token', 'bytes moved over links, a replication', 'coverage')
+    """
+    name, _, part = metric.partition(".")
+    if metric == "link_bytes":
+        return "bytes moved over links, a replication"
+    if name.endswith("_s"):
+        return f"{part} {_IN_WORDS.get(name, name.removesuffix('_s').replace('_', ' '))}".strip()
+    if name.endswith("_bytes"):
+        return f"{name.removesuffix('_bytes').replace('_', ' ')} bytes, a replication"
+    return metric.replace("_", " ")

@@ -1,0 +1,73 @@
+"""A comparison as rows: arm, metric, value and the ends of its interval. What sweeps keep of each point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simkv.results import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simkv.report.comparison import Comparison
+    from simkv.statistics import Estimate
+
+#: Columns of a row, and their pandas types.
+MEASURES = {"arm": "string", "metric": "string", "value": "float64", "ci_low": "float64", "ci_high": "float64"}
+
+
+def rows_of(comparison: Comparison) -> list[list[Any]]:
+    """Return a row an arm and metric.
+
+    Means a replication with 95 % intervals; totals over replications without (requests, bytes by outcome, pollution);
+    the difference to the baseline; 1 under `is_reference` for what no real system could be, under `is_lossy` where a
+    codec changes the KV, so that equal times are not equal answers.
+    """
+    summary = comparison.summary
+    rows: list[list[Any]] = []
+    for arm in summary.arms:
+        name = arm.info.name
+        rows += [_row(name, metric, estimate) for metric, estimate in arm.metrics.items()]
+        contrast = summary.contrast(name, summary.baseline)
+        if contrast is not None:
+            rows.append(_row(name, "ttft_difference_s", contrast.difference))
+        totals = {f"requests_{status}": count for status, count in arm.requests.items()}
+        totals |= {f"speculative_bytes_{outcome}": count for outcome, count in arm.speculative_bytes.items()}
+        totals |= {"pollution_bytes": arm.pollution_bytes}
+        totals |= {"is_reference": bool(arm.info.reference), "is_lossy": not arm.info.is_exact}
+        rows += [[name, metric, float(count), None, None] for metric, count in totals.items()]
+    return rows
+
+
+def points_of(comparison: Comparison) -> pd.DataFrame:
+    """Return the table of a sweep whose only point is this comparison.
+
+    Examples
+    --------
+    >>> points_of(simkv.run(simkv.load("scenarios/three_turns.yaml"))).columns.tolist()  # doctest: +SKIP
+    ['point_id', 'arm', 'metric', 'value', 'ci_low', 'ci_high']
+    """
+    import pandas as pd  # noqa: PLC0415 - workers of a sweep make rows and need no tables
+
+    rows = rows_of(comparison)
+    told = {"point_id": pd.Series([comparison.scenario.name] * len(rows), dtype="string")}
+    for place, (name, kind) in enumerate(MEASURES.items()):
+        told[name] = pd.Series([row[place] for row in rows], dtype=kind)
+    return pd.DataFrame(told)
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, whole or not at all; equal tables are equal bytes."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)})
+    made = path.with_name(f".{path.name}.new")
+    pq.write_table(table, made, compression="zstd")
+    made.replace(path)
+
+
+def _row(arm: str, metric: str, estimate: Estimate) -> list[Any]:
+    return [arm, metric, estimate.value, estimate.low, estimate.high]
