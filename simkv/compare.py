@@ -100,7 +100,11 @@ def describe(name: str, policies: Any) -> ArmInfo:
     }
     reference = "; ".join(mark for mark, holds in marks.items() if holds)
     is_exact = bool(getattr(CODEC.get(policies.codec.name), "exact", False))
-    return ArmInfo(name, prefetch, eviction, predictor, acquisition, reference, is_exact)
+    ahead = "none" if prefetch == "none" else policies.prefetch.params.get("kind", "kv")
+    sends_text = acquisition == "text" and ahead != "kv"
+    return ArmInfo(
+        name, prefetch, eviction, predictor, acquisition, reference, is_exact=is_exact, moves_kv=not sends_text
+    )
 
 
 def _chosen(known: list[str], wanted: Sequence[str] | None) -> list[str]:

@@ -31,6 +31,7 @@ class ArmInfo:
     reference : why no real system could do this ("infeasible reference", ...); empty for a feasible arm.
     is_exact : whether KV moves as it is, so that no codec changes answers.
     prefetch_oracles, eviction_oracles : the arms that differ from it in that alone and know the future.
+    moves_kv : whether KV is meant to come over a link, asked for or ahead of time; an arm may send text alone.
 
     Examples
     --------
@@ -47,6 +48,7 @@ class ArmInfo:
     is_exact: bool = True
     prefetch_oracles: tuple[str, ...] = ()
     eviction_oracles: tuple[str, ...] = ()
+    moves_kv: bool = True
 
     @property
     def is_speculative(self) -> bool:

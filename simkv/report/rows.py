@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 #: Columns of a row, and their pandas types.
 MEASURES = {"arm": "string", "metric": "string", "value": "float64", "ci_low": "float64", "ci_high": "float64"}
 
+#: Metrics of which a table also holds every replication, as `ttft_s.mean[3]`: what paired comparisons of any two arms
+#: of a point want. Of all metrics they would be most of the table.
+BY_REPLICATION = ("ttft_s.mean", "ttft_s.p99")
+
 
 def rows_of(comparison: Comparison) -> list[list[Any]]:
     """Return a row an arm and metric.
 
     Means a replication with 95 % intervals; totals over replications without (requests, bytes by outcome, pollution);
     the difference to the baseline; 1 under `is_reference` for what no real system could be, under `is_lossy` where a
-    codec changes the KV, so that equal times are not equal answers.
+    codec changes the KV, so that equal times are not equal answers, under `moves_kv` unless it sends text alone; and
+    some metrics by replication.
     """
     summary = comparison.summary
     rows: list[list[Any]] = []
@@ -32,10 +37,16 @@ def rows_of(comparison: Comparison) -> list[list[Any]]:
         contrast = summary.contrast(name, summary.baseline)
         if contrast is not None:
             rows.append(_row(name, "ttft_difference_s", contrast.difference))
+        rows += [
+            [name, f"{metric}[{replication}]", found[metric], None, None]
+            for metric in BY_REPLICATION
+            for replication, found in enumerate(arm.replications)
+        ]
         totals = {f"requests_{status}": count for status, count in arm.requests.items()}
         totals |= {f"speculative_bytes_{outcome}": count for outcome, count in arm.speculative_bytes.items()}
         totals |= {"pollution_bytes": arm.pollution_bytes}
         totals |= {"is_reference": bool(arm.info.reference), "is_lossy": not arm.info.is_exact}
+        totals |= {"moves_kv": arm.info.moves_kv}
         rows += [[name, metric, float(count), None, None] for metric, count in totals.items()]
     return rows
 

@@ -81,6 +81,7 @@ class ArmSummary:
     stall_removed : [s] mean stall of the baseline - that of the arm, over paired turns.
     stall_removed_ratio : the same as a share of the baseline's; None where that never stalls.
     regrets : by question, "prefetch" and "eviction".
+    replications : what `metrics` are the means of.
     """
 
     info: ArmInfo
@@ -98,6 +99,7 @@ class ArmSummary:
     stall_removed: Estimate
     stall_removed_ratio: Estimate
     regrets: dict[str, Regret]
+    replications: tuple[Metrics, ...]
 
     @property
     def quality_f1(self) -> float | None:
@@ -229,6 +231,7 @@ def _arm_summary(
         stall_removed=paired_difference(baseline_stalls_s, stalls_s),
         stall_removed_ratio=share_removed(baseline_stalls_s, stalls_s, seed),
         regrets=found_regrets,
+        replications=tuple(each),
     )
 
 

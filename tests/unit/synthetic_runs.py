@@ -26,6 +26,7 @@ ARMS: dict[str, tuple[float, float, str, str, str]] = {
 @dataclass(frozen=True)
 class PlugIn:
     name: str
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from simkv.compare import ArmInfo, Comparison, compare, describe
 from simkv.errors import InputError, SimkvError
 from simkv.report import folder as folder_module
 from simkv.results import MISS_CAUSES, OUTCOMES, REQUEST_COLUMNS, TRANSFER_COLUMNS, RunResult
-from tests.unit.synthetic_runs import ARMS, comparison, request, run_of, scenario, synthetic_run
+from tests.unit.synthetic_runs import ARMS, PlugIn, comparison, request, run_of, scenario, synthetic_run
 
 FILES = {
     "manifest.json",
@@ -139,7 +139,7 @@ def test_a_dead_worker_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def policies(**names: str) -> Any:
     chosen = {"prefetch": "none", "eviction": "lru", "predictor": "sequential", "acquisition": "fetch"}
     chosen |= {"timing": "semi-markov", "estimator": "ewma", "codec": "identity", **names}
-    return SimpleNamespace(**{question: SimpleNamespace(name=name) for question, name in chosen.items()})
+    return SimpleNamespace(**{question: PlugIn(name) for question, name in chosen.items()})
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,25 @@ def policies(**names: str) -> Any:
 )
 def test_references_are_labelled(names: dict[str, str], reference: str) -> None:
     assert describe("arm", policies(**names)).reference == reference
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "prefetch", "moves"),
+    [
+        ("fetch", PlugIn("none"), True),
+        ("text", PlugIn("none"), False),
+        ("text", PlugIn("threshold", {"kind": "text"}), False),
+        ("text", PlugIn("threshold", {"kind": "compute"}), False),
+        ("text", PlugIn("threshold", {"kind": "kv"}), True),
+        ("text", PlugIn("threshold"), True),  # without a kind of its own a policy moves KV
+    ],
+)
+def test_an_arm_moves_kv_unless_it_sends_text_on_demand_and_ahead(
+    acquisition: str, prefetch: PlugIn, moves: bool
+) -> None:
+    chosen = policies(acquisition=acquisition)
+    chosen.prefetch = prefetch
+    assert describe("arm", chosen).moves_kv is moves
 
 
 def test_the_baseline_is_none_and_the_headline_the_best_that_does_not_speculate() -> None:
