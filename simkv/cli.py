@@ -145,7 +145,14 @@ def check(file: Path | None, settings: tuple[str, ...], resolved: bool, schema: 
     if file is None:
         raise click.UsageError("want a FILE to check, or --schema")
     if not file.exists() or file.suffix in (".yaml", ".yml"):
-        _check_scenario(_load(file, settings, None), resolved, as_json)
+        told = _load(file, settings, None)
+        if resolved:
+            from simkv.scenario import resolved as written
+
+            click.echo(written(told), nl=False)
+            return
+        points = _points(file, settings) if told.sweep is not None else None
+        _check_scenario(told, points, as_json)
         return
     if settings or resolved:
         raise click.UsageError("--set and --resolved are for scenarios")
@@ -279,12 +286,8 @@ def _unfinished(comparison: Comparison, scenario: Scenario) -> int:
     return DONE if scenario.run.horizon_s is not None else UNFINISHED
 
 
-def _check_scenario(scenario: Scenario, resolved: bool, as_json: bool) -> None:
-    from simkv.scenario import resolved as written
-
-    if resolved:
-        click.echo(written(scenario), nl=False)
-        return
+def _check_scenario(scenario: Scenario, points: int | None, as_json: bool) -> None:
+    """Build every arm and tell what is known before a run; `points` are those of the scenario's own sweep, if any."""
     from simkv.feasibility import check_arms, figures
 
     check_arms(scenario)
@@ -292,12 +295,21 @@ def _check_scenario(scenario: Scenario, resolved: bool, as_json: bool) -> None:
     if as_json:
         fields = ("name", "of", "value", "unit", "text", "warning")
         told = [{field: getattr(figure, field) for field in fields} for figure in found]
-        _print_json({"schema_version": 1, "scenario": scenario.name, "figures": told})
+        own = {} if points is None else {"sweep_points": points}
+        _print_json({"schema_version": 1, "scenario": scenario.name, **own, "figures": told})
         return
     arms, replications = len(scenario.arms), scenario.replications
-    click.echo(f"{scenario.name}: valid; {_counted(arms, 'arm')}, {_counted(replications, 'replication')}")
+    swept = "" if points is None else f", {_counted(points, 'point')} in its sweep"
+    click.echo(f"{scenario.name}: valid; {_counted(arms, 'arm')}, {_counted(replications, 'replication')}{swept}")
     for figure in found:
         _print_item(f"{'warning: ' if figure.warning else ''}{figure.text}")
+
+
+def _points(file: Path, settings: tuple[str, ...]) -> int:
+    """Return how many points a scenario's own sweep has, each of them checked."""
+    from simkv.sweep import plan
+
+    return len(plan(file, overrides=overrides(settings, None)).points)
 
 
 def _counted(count: int, noun: str) -> str:

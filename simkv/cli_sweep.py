@@ -26,9 +26,9 @@ QUIET_S = 5.0
     "-p",
     "varied",
     multiple=True,
-    required=True,
     metavar="PATH=VALUES",
-    help="What varies: '0.1,0.3' or '10..1000 Mbit/s:log:8'; several span a grid; 'A+B=1|2,3|4' vary together.",
+    help="What varies: '0.1,0.3' or '10..1000 Mbit/s:log:8'; several span a grid; 'A+B=1|2,3|4' vary together. "
+    "Beside or instead of the lines of the scenario's `sweep`.",
 )
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change one value at every point.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's; the same at every point.")

@@ -186,21 +186,22 @@ class Version:
         return {"const": self.number}
 
 
-@dataclass(frozen=True)
-class NotYet:
-    """A key that is known and refused, so that nobody takes it for a misspelling or for working."""
+class SweepBlock:
+    """What `simkv sweep` varies, path -> values; `loading` asks whether each line means something here."""
 
-    message: str
-
-    def read(self, value: object) -> None:
-        """Refuse."""
-        raise Misfit(self.message)
+    def read(self, value: object) -> dict[str, object]:
+        """Return the block as it is written."""
+        if not isinstance(value, Mapping) or not value:
+            raise Misfit(f"want lines such as 'links.slice.capacity: 10..1000 Mbit/s:log:8', got {shown(value)}")
+        return dict(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> Schema:
-        return {"not": {}, "description": self.message}
+        values: Schema = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean", "array")]}
+        example = {"links.slice.capacity": "10..1000 Mbit/s:log:8", "policies.prefetch.threshold": [0.1, 0.3]}
+        return {"type": "object", "minProperties": 1, "additionalProperties": values, "examples": [example]}
 
 
 def folder_of(info: ValidationInfo) -> Path:

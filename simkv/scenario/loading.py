@@ -13,6 +13,7 @@ from simkv.errors import InputError
 from simkv.registry import did_you_mean
 from simkv.scenario import document
 from simkv.scenario.document import Mapping, Node, Scalar, Sequence
+from simkv.scenario.grid import Axis, axis_of
 from simkv.scenario.misfit import Misfit, Misfits
 from simkv.scenario.overrides import apply
 from simkv.scenario.schema import Scenario
@@ -65,10 +66,66 @@ def load(path: str | Path, overrides: AbstractMapping[str, object] | None = None
 
 def from_text(text: str, path: Path, overrides: AbstractMapping[str, object] | None = None) -> Scenario:
     """Return the scenario in a YAML text, as if it stood in the file `path`."""
+    root = read(text, path)
+    apply(root, overrides or {})
+    made = _validated(root, path)
+    for where, axis in sweep_axes(root).items():
+        if not overrides:  # its lines are about the file as it stands: the paths, and the first of their values
+            point_of(root, path, dict(zip(axis.paths, axis.values[0], strict=True)), dict.fromkeys(axis.paths, where))
+    return made
+
+
+def read(text: str, path: Path) -> Mapping:
+    """Return the document of a YAML text, as if it stood in the file `path`; what it means is not asked yet."""
     root = document.parse(text, str(path))
     if not isinstance(root, Mapping):
         raise InputError(f"want a mapping that starts with 'simkv: 1', got {shown(document.plain(root))}", root.where)
-    apply(root, overrides or {})
+    return root
+
+
+def point_of(
+    root: Mapping,
+    path: Path,
+    overrides: AbstractMapping[str, object],
+    places: AbstractMapping[str, str] | None = None,
+) -> Scenario:
+    """Return one point of a sweep over a document, which stays as it is; a point sweeps nothing itself.
+
+    Parameters
+    ----------
+    places : path -> where its value is written; what overrides say of themselves where there is none.
+    """
+    point = document.copied(root)
+    assert isinstance(point, Mapping)
+    point.entries.pop("sweep", None)
+    apply(point, overrides, places)
+    return _validated(point, path)
+
+
+def sweep_axes(root: Mapping) -> dict[str, Axis]:
+    """Return the lines of a document's `sweep`: where each stands -> what it varies.
+
+    Raises
+    ------
+    InputError : a line that is none, or a path in two of them.
+    """
+    block = root.entries.get("sweep")
+    found: dict[str, Axis] = {}
+    if not isinstance(block, Mapping):
+        return found
+    for line, node in block.entries.items():
+        try:
+            axis = axis_of(line, document.plain(node))
+        except InputError as error:
+            raise InputError(f"sweep.{line}: {error.message}", node.where) from None
+        twice = {path for other in found.values() for path in other.paths} & set(axis.paths)
+        if twice:
+            raise InputError(f"sweep.{line}: {min(twice)} varies twice; want each path once", block.key_where[line])
+        found[node.where] = axis
+    return found
+
+
+def _validated(root: Mapping, path: Path) -> Scenario:
     try:
         made = Scenario.model_validate(document.plain(root), context={"folder": path.absolute().parent})
     except ValidationError as error:

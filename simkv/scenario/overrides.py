@@ -21,15 +21,21 @@ from simkv.units import shown
 _PLUG_IN_KEYS = {"gpu", "composition", *Policies.model_fields}
 
 
-def apply(root: Mapping, overrides: AbstractMapping[str, object]) -> None:
+def apply(
+    root: Mapping, overrides: AbstractMapping[str, object], places: AbstractMapping[str, str] | None = None
+) -> None:
     """Change the document in place, in the order given.
+
+    Parameters
+    ----------
+    places : path -> where its value comes from, for errors; `override PATH` where nothing is told.
 
     Raises
     ------
     InputError : a path that leads nowhere, or a value that is not YAML.
     """
     for path, value in overrides.items():
-        where = f"override {path}"
+        where = (places or {}).get(path, f"override {path}")
         node = from_python(value, where)
         parts = path.split(".")
         if "" in parts:
@@ -50,6 +56,8 @@ class _Override:
         top = list(Scenario.written_keys())
         if parts[0] not in top:
             raise self.unknown("key", parts[0], top)
+        if parts[0] == "sweep":
+            raise InputError("what a sweep varies is changed by -p PATH=VALUES", self.where)
         if parts[0] == "arms" and len(parts) > 1:
             self.in_arm(parts[1], parts[2:])
         elif parts[0] == "policies" and len(parts) > 2 and parts[2] != "name":

@@ -29,7 +29,6 @@ from simkv.scenario.fields import (
     FilePath,
     Label,
     ModelName,
-    NotYet,
     OfKind,
     OnlyYet,
     PositiveBps,
@@ -38,6 +37,7 @@ from simkv.scenario.fields import (
     PositiveSeconds,
     Seconds,
     Slug,
+    SweepBlock,
     Version,
 )
 from simkv.scenario.part import Part
@@ -322,6 +322,7 @@ class Scenario(Part):
     seed : of all random streams.
     replications : independent repetitions with resampled sessions.
     arms : the ways that are compared, in order; one called "default" when the file names none.
+    sweep : what `simkv sweep` varies, path -> values as written; no part of what a run depends on.
     """
 
     simkv: Annotated[int, Version(1)]
@@ -335,7 +336,7 @@ class Scenario(Part):
     policies: Policies = Field(default_factory=Policies)
     arms: tuple[Arm, ...] = Field(default=({"name": "default"},), validate_default=True)
     run: RunOptions = Field(default_factory=RunOptions)
-    sweep: Annotated[None, NotYet("stands on the command line; want `simkv sweep SCENARIO -p PATH=VALUES`")] = None
+    sweep: Annotated[dict[str, Any] | None, SweepBlock()] = None
     _path: Path = PrivateAttr(default=Path("scenario.yaml"))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,27 @@ def resolved(scenario: Scenario) -> str:
     >>> from simkv.scenario import load
     >>> text = resolved(load("scenarios/three_turns.yaml"))  # doctest: +SKIP
     """
-    return yaml.dump(_part(scenario), Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    return yaml.dump(as_mapping(scenario), Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
 
 
-def _part(part: Part) -> dict[str, object]:
+def as_mapping(scenario: Scenario) -> dict[str, Any]:
+    """Return what `resolved` writes, before it is text."""
+    return _part(scenario)
+
+
+@lru_cache(maxsize=256)
+def _annotations(kind: type[Part]) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def _part(part: Part) -> dict[str, Any]:
     """Return a part's mapping: keys as written, nothing for what is not there."""
-    told: dict[str, object] = {}
+    told: dict[str, Any] = {}
     for key, name in type(part).written_keys().items():
         value = getattr(part, name)
         if value is None or (isinstance(part, Scenario) and name == "links" and not value):
             continue
-        annotation = typing.get_type_hints(type(part), include_extras=True)[name]
-        written = _value(value, annotation)
+        written = _value(value, _annotations(type(part))[name])
         if name == "generator":
             told |= {"generator": written} if isinstance(written, str) else _beside(written)
         else:

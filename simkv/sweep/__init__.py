@@ -1,11 +1,11 @@
 """The same scenario over a grid of values: every point once, kept as soon as it is known, whatever ends the run.
 
-`grid` reads what varies, `points` makes the scenarios and their identities, `journal` keeps what is done,
-`executors` run points here or in processes, `running` puts them together, `tables` tell the outcome.
+`simkv.scenario.grid` reads what varies, `points` makes the scenarios and their identities, `journal` keeps what is
+done, `executors` run points here or in processes, `running` puts them together, `tables` tell the outcome.
 """
 
+from simkv.scenario.grid import Axis, read_axis
 from simkv.sweep.executors import Executor, InProcess, Processes
-from simkv.sweep.grid import Axis, read_axis
 from simkv.sweep.journal import Journal
 from simkv.sweep.points import Point, Sweep, plan
 from simkv.sweep.running import run, sweep

@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import simkv
 from simkv.errors import InputError
-from simkv.scenario import Scenario, document, from_text, resolved
-from simkv.sweep.grid import Axis, product
+from simkv.scenario import Scenario, document, loading, resolved
+from simkv.scenario.grid import Axis, merged, product
+from simkv.scenario.writing import as_mapping
 
 _ID_DIGITS = 16
 
@@ -46,13 +48,15 @@ class Sweep:
         return _hashed([[point.id, _as_text(point.values)] for point in self.points])
 
 
-def plan(scenario: Scenario | str | Path, axes: Sequence[Axis], overrides: Mapping[str, object] | None = None) -> Sweep:
-    """Return the points that axes span over a scenario; every one of them is checked.
+def plan(
+    scenario: Scenario | str | Path, axes: Sequence[Axis] = (), overrides: Mapping[str, object] | None = None
+) -> Sweep:
+    """Return the points of a sweep over a scenario; every one of them is checked.
 
     Parameters
     ----------
     scenario : as `simkv.load` returns it, or its file.
-    axes : what varies; their product is the grid.
+    axes : what varies, beside or instead of what the scenario's own `sweep` says; their product is the grid.
     overrides : as `--set` takes them, in force at every point.
 
     Raises
@@ -64,16 +68,19 @@ def plan(scenario: Scenario | str | Path, axes: Sequence[Axis], overrides: Mappi
     >>> plan("scenarios/three_turns.yaml", [Axis(("seed",), ((1,), (2,)))]).paths  # doctest: +SKIP
     ('seed',)
     """
-    if not axes:
-        raise InputError("want at least one -p PATH=VALUES")
     path = scenario.path if isinstance(scenario, Scenario) else Path(scenario)
-    text = resolved(scenario) if isinstance(scenario, Scenario) else document.read_text(path)
+    root = loading.read(resolved(scenario) if isinstance(scenario, Scenario) else document.read_text(path), path)
     fixed = dict(overrides or {})
-    spans = product(axes)
+    block = loading.sweep_axes(root)
+    lines = merged(list(block.values()), axes)
+    if not lines:
+        raise InputError("want at least one -p PATH=VALUES, or `sweep: {PATH: VALUES}` in the scenario")
+    spans = product(lines)
     both = next((name for name in spans[0] if name in fixed), None)
     if both is not None:
         raise InputError("is both fixed and varied; want one of the two", both)
-    points = [_point(from_text(text, path, fixed | values), values) for values in spans]
+    places = {name: where for where, axis in block.items() if axis in lines for name in axis.paths}
+    points = [_point(loading.point_of(root, path, fixed | values, places), values) for values in spans]
     seen: dict[str, Point] = {}
     for point in points:
         if point.id in seen:
@@ -89,7 +96,7 @@ def identity(scenario: Scenario) -> str:
 
     The order of keys and the place of files do not matter. The order of arms does: it is that of the table.
     """
-    told = document.plain(document.parse(resolved(scenario), "resolved"))
+    told = {key: value for key, value in as_mapping(scenario).items() if key != "sweep"}
     return _hashed({"simkv": simkv.__version__, "scenario": _with_contents(told)})
 
 
@@ -111,6 +118,13 @@ def _with_contents(value: Any) -> Any:
 def _content(path: Path) -> Any:
     if path.is_dir():
         return {file.relative_to(path).as_posix(): _content(file) for file in sorted(path.rglob("*")) if file.is_file()}
+    stat = path.stat()
+    return _digest(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, changed_ns: int, size_bytes: int) -> str:
+    """Return the hash of a file; read once for all points that name it, and again when it has changed."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -121,8 +135,34 @@ def _hashed(value: object) -> str:
 
 
 def _as_text(values: Mapping[str, object]) -> list[list[str]]:
-    return [[path, str(value)] for path, value in values.items()]
+    """Return the values as the identity of a sweep has them: `0.10` as text and 0.1 as a number are the same."""
+    return [[path, as_written(scalar(value))] for path, value in values.items()]
+
+
+def scalar(value: object) -> object:
+    """Return the number or truth value that a text means, or the value itself."""
+    try:
+        return document.core_scalar(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def as_written(value: object) -> str:
+    """Return a value as a person would write it in YAML.
+
+    Examples
+    --------
+    >>> as_written(True), as_written({"name": "threshold", "threshold": 0.3})
+    ('true', '{name: threshold, threshold: 0.3}')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {as_written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(as_written, value)) + "]"
+    return str(value)
 
 
 def _told(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{path}={value}" for path, value in values.items())
+    return ", ".join(f"{path}={as_written(value)}" for path, value in values.items())

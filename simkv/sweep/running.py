@@ -12,9 +12,9 @@ import pandas as pd
 from simkv.errors import SimkvError
 from simkv.report.rows import rows_of, write
 from simkv.scenario import Scenario
+from simkv.scenario.grid import from_mapping
 from simkv.sweep import tables
 from simkv.sweep.executors import Executor, InProcess
-from simkv.sweep.grid import from_mapping
 from simkv.sweep.journal import Journal
 from simkv.sweep.points import Sweep, plan
 
@@ -27,14 +27,15 @@ class Ended(NamedTuple):
 
 
 def sweep(
-    scenario: Scenario | str | Path, grid: Mapping[str, object], executor: Executor | None = None
+    scenario: Scenario | str | Path, grid: Mapping[str, object] | None = None, executor: Executor | None = None
 ) -> pd.DataFrame:
     """Run a scenario at every point of a grid, on the same random numbers.
 
     Parameters
     ----------
     scenario : as `simkv.load` returns it, or its file.
-    grid : dotted path -> values, as a list or as text in the grammar of `simkv sweep -p`.
+    grid : dotted path -> values, as a list or as text in the grammar of `simkv sweep -p`; a path that the scenario's
+        own `sweep` varies takes that line's place. None = the scenario's own.
     executor : where points run; None = in this process, one after another.
 
     Returns
@@ -49,7 +50,7 @@ def sweep(
     --------
     >>> sweep("scenarios/three_turns.yaml", {"links.down.capacity": "1..4 Mbit/s:log:3"})  # doctest: +SKIP
     """
-    planned = plan(scenario, from_mapping(grid))
+    planned = plan(scenario, from_mapping(grid or {}))
     with tempfile.TemporaryDirectory() as folder:
         ended = run(planned, Path(folder), executor)
     if len(ended.failures):

@@ -10,8 +10,7 @@ import pandas as pd
 
 from simkv.report.rows import MEASURES
 from simkv.results import SCHEMA_VERSION
-from simkv.scenario.document import core_scalar
-from simkv.sweep.points import Sweep
+from simkv.sweep.points import Sweep, as_written, scalar
 from simkv.units import format_seconds
 
 Outcomes = Mapping[str, Mapping[str, Any]]
@@ -89,21 +88,18 @@ def _told(sweep: Sweep, places: list[int]) -> dict[str, pd.Series[Any]]:
         "point_id": pd.Series([sweep.points[place].id for place in places], dtype="string")
     }
     for path in sweep.paths:
-        values = [_scalar(point.values[path]) for point in sweep.points]
+        values = [scalar(point.values[path]) for point in sweep.points]
         kind = _kind(values)
-        listed = [str(sweep.points[place].values[path]) if kind == "string" else values[place] for place in places]
+        listed = [
+            as_written(sweep.points[place].values[path]) if kind == "string" else values[place] for place in places
+        ]
         told[path] = pd.Series(listed, dtype=kind)
     return told
 
 
-def _scalar(value: object) -> object:
-    try:
-        return core_scalar(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
 def _kind(values: list[object]) -> str:
-    """Return the type of a column: numbers where every value of the path is one."""
+    """Return the type of a column: numbers or truth values where every value of the path is one."""
     kinds = {type(value) for value in values}
-    return "int64" if kinds == {int} else "float64" if kinds <= {int, float} else "string"
+    if kinds in ({int}, {bool}):
+        return "int64" if kinds == {int} else "bool"
+    return "float64" if kinds <= {int, float} else "string"

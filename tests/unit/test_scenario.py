@@ -375,6 +375,8 @@ def test_shipped_scenarios(path: Path) -> None:
         ("from: cloud, ", ""),
         ("name: threshold, threshold", "name: threshhold, threshold"),
         ("hbm: {size: 1 GiB}", "dram: {size: 1 GiB}"),
+        ("name: tiny", "name: tiny\nsweep: {}"),
+        ("name: tiny", "name: tiny\nsweep: {seed: {a: 1}}"),
     ],
 )
 def test_the_schema_refuses_what_loading_refuses(old: str, new: str) -> None:
@@ -509,6 +511,7 @@ _APPLIES: dict[str, Any] = {
     "items": tuple,
     "minimum": (int, float),
     "minLength": str,
+    "minProperties": dict,
     "pattern": str,
 }
 _KEYWORDS: dict[str, Any] = {
@@ -525,5 +528,6 @@ _KEYWORDS: dict[str, Any] = {
     "const": _check(lambda value, wanted: value == wanted and type(value) is type(wanted)),
     "minimum": _check(lambda value, wanted: value >= wanted),
     "minLength": _check(lambda value, wanted: len(value) >= wanted),
+    "minProperties": _check(lambda value, wanted: len(value) >= wanted),
     "pattern": _check(lambda value, wanted: re.search(wanted, value) is not None),
 }

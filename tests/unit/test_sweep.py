@@ -112,6 +112,85 @@ def test_a_grid_is_the_product_with_the_last_axis_fastest() -> None:
     assert {point.scenario.seed for point in points} == {1, 2}
 
 
+BLOCK = """
+sweep:
+  seed: 1,2
+  links.down.capacity: 1..4 Mbit/s:log:3
+  servers.receiver.buffers.hbm.size+servers.sender.buffers.hbm.size: [[1 GiB, 1 GiB], 2 GiB|3 GiB]
+"""
+ZIP = "servers.receiver.buffers.hbm.size+servers.sender.buffers.hbm.size=1 GiB|1 GiB,2 GiB|3 GiB"
+
+
+def with_block(folder: Path, block: str = BLOCK) -> Path:
+    """Return the scenario copied to another folder, with a sweep of its own."""
+    scenario = copied(folder)
+    scenario.write_text(scenario.read_text(encoding="utf-8") + block, encoding="utf-8")
+    return scenario
+
+
+def test_a_block_of_the_scenario_is_the_sweep_of_its_lines(tmp_path: Path) -> None:
+    """The same points in the same order, under the same identity, as from the command line."""
+    typed = plan(SCENARIO, [read_axis(text) for text in ("seed=1,2", RATES, ZIP)])
+    ours = plan(with_block(tmp_path))
+    assert [point.id for point in ours.points] == [point.id for point in typed.points]
+    assert (ours.id, len(ours.points)) == (typed.id, 12)
+    assert plan(simkv.load(with_block(tmp_path / "again"))).id == typed.id
+
+
+def test_a_given_path_takes_the_place_of_its_line_or_adds_one(tmp_path: Path) -> None:
+    """The order of the lines stays; a line of several paths is replaced whole or not at all."""
+    scenario = with_block(tmp_path)
+    other = plan(scenario, [read_axis("replications=1"), read_axis("seed=7")])
+    typed = plan(SCENARIO, [read_axis(text) for text in ("seed=7", RATES, ZIP, "replications=1")])
+    assert (other.id, other.paths) == (typed.id, typed.paths)
+    with pytest.raises(InputError, match=f"-p {ROOM}: the scenario's sweep varies .* together; want -p"):
+        plan(scenario, [read_axis(f"{ROOM}=1 GiB")])
+
+
+def test_a_block_changes_no_run_and_no_identity(tmp_path: Path) -> None:
+    """`simkv run` runs the scenario itself."""
+    scenario = simkv.load(with_block(tmp_path))
+    assert identity(scenario) == identity(simkv.load(SCENARIO))
+    pd.testing.assert_frame_equal(simkv.run(scenario).table, simkv.run(simkv.load(SCENARIO)).table)
+
+
+def test_a_block_is_swept_checked_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without -p, in Python without a grid; `check` counts its points; the resolved scenario has it still."""
+    scenario = with_block(tmp_path, "sweep: {seed: '1,2'}")
+    pd.testing.assert_frame_equal(simkv.sweep(scenario), simkv.sweep(SCENARIO, {"seed": [1, 2]}))
+    assert main(["sweep", str(scenario), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert {row["seed"] for row in json.loads(capsys.readouterr().out)["rows"]} == {1, 2}
+    assert main(["check", str(scenario)]) == 0
+    assert "three-turns: valid; 2 arms, 1 replication, 2 points in its sweep" in capsys.readouterr().out
+    assert main(["check", str(scenario), "--json", "--set", "replications=2"]) == 0
+    assert json.loads(capsys.readouterr().out)["sweep_points"] == 2
+    assert main(["check", str(scenario), "--resolved"]) == 0
+    assert simkv.scenario.from_text(capsys.readouterr().out, scenario).sweep == {"seed": "1,2"}
+    assert main(["sweep", str(SCENARIO)]) == 2
+    assert "want at least one -p PATH=VALUES, or `sweep: {PATH: VALUES}` in the scenario" in capsys.readouterr().err
+
+
+def test_a_value_of_a_block_that_the_scenario_refuses_is_named_by_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first value is fine, so a run is too; `check` and the sweep look at all of them."""
+    scenario = with_block(tmp_path, "sweep:\n  links.down.capacity: [1 Mbit/s, fast]\n")
+    line = len(scenario.read_text(encoding="utf-8").splitlines())
+    simkv.load(scenario)
+    for words in (["check", str(scenario)], ["sweep", str(scenario), "--out", str(tmp_path / "out")]):
+        assert main(words) == 2
+        told = f"{scenario}:{line}:24: links.down.capacity: want a rate such as '100 Mbit/s', got 'fast'"
+        assert told in capsys.readouterr().err
+
+
+def test_a_block_may_hold_whole_policies_and_truth_values(tmp_path: Path) -> None:
+    """What no text can list: a YAML list may; the columns show them as YAML does."""
+    block = "sweep:\n  arms.none.policies.prefetch: [none, {name: sequential}]\n  run.step_by_step: [true, false]\n"
+    table = simkv.sweep(with_block(tmp_path, block))
+    assert table["run.step_by_step"].unique().tolist() == [True, False]
+    assert table["arms.none.policies.prefetch"].unique().tolist() == ["none", "{name: sequential}"]
+
+
 def copied(folder: Path) -> Path:
     """Return the scenario copied to another folder, with its trace."""
     for name in ("scenarios/three_turns.yaml", "traces/three_turns.jsonl"):
