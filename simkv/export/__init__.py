@@ -3,13 +3,16 @@
 A target takes a saved folder and returns the files that it wants written; nothing here writes.
 """
 
-from simkv.export import aiperf, vllm_bench
+from simkv.export import aiperf, hicache, lmcache, vllm, vllm_bench
 from simkv.export.target import Choice, Export
 
 #: Targets of `simkv report DIR --export NAME`.
 EXPORTS: dict[str, Export] = {
     "aiperf": Export(aiperf.make, "one arm and replication as aiperf saves a run; `aiperf plot` reads it"),
     "vllm-bench": Export(vllm_bench.make, "arms with the keys of `vllm bench serve`, and what `sweep plot` reads"),
+    "lmcache": Export(lmcache.make, "an arm as LMCache's YAML, with the least hit that is worth fetching"),
+    "hicache": Export(hicache.make, "an arm as the flags of SGLang with HiCache, threshold and timeouts included"),
+    "vllm": Export(vllm.make, "an arm as the flags of `vllm serve`, with LMCache's YAML where it fetches KV"),
 }
 
 __all__ = ["EXPORTS", "Choice", "Export"]

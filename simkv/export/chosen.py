@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,11 +123,31 @@ def manifest_sha256(saved: SavedRun) -> str:
     return hashlib.sha256((saved.path / "manifest.json").read_bytes()).hexdigest()
 
 
-def header_lines(saved: SavedRun, arm: str, what: str) -> Iterator[str]:
-    """Yield the comment lines that a configuration file begins with."""
+def header_lines(saved: SavedRun, arm: str, what: str) -> list[str]:
+    """Return the comment lines that a configuration file begins with."""
     told = facts(saved, arm)
-    yield f"# {what}, from scenario {told['scenario']}, arm {arm}. {ADVICE}"
-    yield f"# Written by simkv {told['simkv']}; SHA-256 of manifest.json: {told['manifest_sha256']}"
+    return [
+        *comment(f"{what}, from scenario {told['scenario']}, arm {arm}. {ADVICE}"),
+        f"# Written by simkv {told['simkv']}; SHA-256 of manifest.json: {told['manifest_sha256']}",
+    ]
+
+
+def comment(text: str) -> list[str]:
+    """Return a text as lines of a comment.
+
+    Examples
+    --------
+    >>> comment("Simulated, not measured.")
+    ['# Simulated, not measured.']
+    """
+    return textwrap.wrap(
+        text,
+        width=110,
+        initial_indent="# ",
+        subsequent_indent="#   ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def spread(values: Floats, wanted: tuple[int, ...]) -> dict[str, float]:
