@@ -7,11 +7,9 @@ storage holds at least `prefetch_threshold` tokens that are lacking, as `fetch-l
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from simkv.export.chosen import comment, header_lines
 from simkv.export.deployment import (
@@ -64,26 +62,6 @@ def text(deployment: Deployment) -> str:
         *(shlex.join(flag) for flag in _flags(deployment)),
     ]
     return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
-
-
-def read_back(text: str) -> dict[str, Any]:
-    """Return what a script says of an arm: least tokens, timeouts, tokens a page, room for KV, eviction."""
-    _, _, command = text.replace("\\\n", " ").partition("exec python -m sglang.launch_server")
-    parser = argparse.ArgumentParser()
-    for name in ("page-size", "max-total-tokens"):
-        parser.add_argument(f"--{name}", type=int)
-    parser.add_argument("--radix-eviction-policy")
-    parser.add_argument("--hicache-storage-backend-extra-config", type=json.loads)
-    found, _ = parser.parse_known_args(shlex.split(command))
-    extra = found.hicache_storage_backend_extra_config
-    return {
-        "min_tokens": extra["prefetch_threshold"],
-        "timeout_base_s": extra["prefetch_timeout_base"],
-        "timeout_per_ki_token_s": extra["prefetch_timeout_per_ki_token"],
-        "block_tokens": found.page_size,
-        "memory_blocks": found.max_total_tokens // found.page_size,
-        "eviction": found.radix_eviction_policy,
-    }
 
 
 def _without(deployment: Deployment) -> Iterator[str]:

@@ -7,7 +7,6 @@ tokens that its store has and the engine lacks, as `fetch-long` compares. With a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import yaml
 
@@ -41,23 +40,6 @@ def text(deployment: Deployment) -> str:
         *_lines(_defaults(deployment)),
     ]
     return "\n".join(lines) + "\n"
-
-
-def read_back(text: str) -> dict[str, Any]:
-    r"""Return what a file says of an arm: `min_tokens`, `block_tokens` and the name of the eviction policy.
-
-    Examples
-    --------
-    >>> read_back("chunk_size: 64\nmin_retrieve_tokens: 512\ncache_policy: LFU\n")
-    {'min_tokens': 512, 'block_tokens': 64, 'eviction': 'lfu'}
-    """
-    told = yaml.safe_load(text)
-    names = {word: name for name, word in EVICTION.items()}
-    return {
-        "min_tokens": told["min_retrieve_tokens"],
-        "block_tokens": told["chunk_size"],
-        "eviction": names.get(told.get("cache_policy", "")),
-    }
 
 
 def _without(deployment: Deployment) -> Iterator[str]:

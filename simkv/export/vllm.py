@@ -5,11 +5,9 @@ Flags are those of vLLM 0.19 and later (`vllm/engine/arg_utils.py`, `vllm/config
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from simkv.export import lmcache
 from simkv.export.chosen import comment, header_lines
@@ -58,26 +56,6 @@ def text(deployment: Deployment) -> str:
         lines.append(f'export LMCACHE_CONFIG_FILE="$(dirname "$0")/lmcache-{deployment.server}.yaml"')
     words = ["exec vllm serve", '"$MODEL"', *(shlex.join(flag) for flag in _flags(deployment))]
     return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
-
-
-def read_back(text: str) -> dict[str, Any]:
-    """Return what a script says of an arm: tokens a block, blocks, token budget, sequences, whether KV is fetched."""
-    _, _, command = text.replace("\\\n", " ").partition("exec vllm serve")
-    parser = argparse.ArgumentParser()
-    for name in ("block-size", "num-gpu-blocks-override", "max-num-batched-tokens", "max-num-seqs"):
-        parser.add_argument(f"--{name}", type=int)
-    parser.add_argument("--scheduling-policy")
-    parser.add_argument("--kv-transfer-config", type=json.loads)
-    found, _ = parser.parse_known_args(shlex.split(command))
-    names = {word: name for name, word in SCHEDULING.items()}
-    return {
-        "block_tokens": found.block_size,
-        "memory_blocks": found.num_gpu_blocks_override - _NULL_BLOCKS,
-        "token_budget": found.max_num_batched_tokens,
-        "max_sequences": found.max_num_seqs,
-        "batching": names[found.scheduling_policy],
-        "fetches": found.kv_transfer_config is not None,
-    }
 
 
 def _fetches(deployment: Deployment) -> bool:
