@@ -225,7 +225,7 @@ class _Maker:
         self.source_names = {spec.source for spec in scenario.servers.values() if spec.source is not None}
         self.shape = model.get(scenario.model, scenario.path.parent)
         self.block_bytes = header.block_tokens * self.shape.kv_bytes_per_token
-        self.blend_share = _blend_share(scenario, header)
+        self.blend_share = blend_share(scenario, header)
         self._env = env
         self._ledger = ledger
         self._topology = topology
@@ -345,7 +345,8 @@ class _Maker:
         return KvBuffer(size_bytes, self.block_bytes, eviction, lambda: self._env.now, evicted)
 
 
-def _blend_share(scenario: Scenario, header: TraceHeader) -> float:
+def blend_share(scenario: Scenario, header: TraceHeader) -> float:
+    """Return which share of each reused chunk is computed again (semantics B3)."""
     composition = scenario.workload.composition
     if header.layout != "independent":
         return 0.0

@@ -129,8 +129,18 @@ def spread(name: str, values: Floats) -> Metrics:
     names = (f"{name}.mean", *(f"{name}.p{p}" for p in PERCENTILES))
     if not known.size:
         return dict.fromkeys(names)
-    cuts = np.percentile(known, PERCENTILES, method="linear")
-    return dict(zip(names, [float(known.mean()), *map(float, cuts)], strict=True))
+    return dict(zip(names, [float(known.mean()), *percentiles(known, PERCENTILES)], strict=True))
+
+
+def percentiles(values: Floats, wanted: Sequence[int]) -> list[float]:
+    """Return the percentiles of some values, none of them NaN and at least one there.
+
+    Examples
+    --------
+    >>> percentiles(np.array([4.0, 1.0]), (0, 50, 100))
+    [1.0, 2.5, 4.0]
+    """
+    return [float(cut) for cut in np.percentile(values, wanted, method="linear")]
 
 
 def replication_metrics(result: RunResult, observed: Observed | None = None) -> Metrics:

@@ -3,41 +3,16 @@
 A target takes a saved folder and returns the files that it wants written; nothing here writes.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from simkv.report.reading import SavedRun, SavedSweep
-
-
-class Choice(NamedTuple):
-    """Which part of a saved run is exported, where a target takes one arm or replication.
-
-    Attributes
-    ----------
-    arm : its name; None = the target's own choice, or a refusal that asks for one.
-    replication : which one.
-    """
-
-    arm: str | None = None
-    replication: int = 0
-
-
-@dataclass(frozen=True)
-class Export:
-    """A target.
-
-    Attributes
-    ----------
-    make : saved folder, choice -> file name to its bytes.
-    doc : one line for people.
-    """
-
-    make: Callable[[SavedRun | SavedSweep, Choice], dict[str, bytes]]
-    doc: str
-
+from simkv.export import aiperf, hicache, lmcache, vllm, vllm_bench
+from simkv.export.target import Choice, Export
 
 #: Targets of `simkv report DIR --export NAME`.
-EXPORTS: dict[str, Export] = {}
+EXPORTS: dict[str, Export] = {
+    "aiperf": Export(aiperf.make, "one arm and replication as aiperf saves a run; `aiperf plot` reads it"),
+    "vllm-bench": Export(vllm_bench.make, "arms with the keys of `vllm bench serve`, and what `sweep plot` reads"),
+    "lmcache": Export(lmcache.make, "an arm as LMCache's YAML, with the least hit that is worth fetching"),
+    "hicache": Export(hicache.make, "an arm as the flags of SGLang with HiCache, threshold and timeouts included"),
+    "vllm": Export(vllm.make, "an arm as the flags of `vllm serve`, with LMCache's YAML where it fetches KV"),
+}
+
+__all__ = ["EXPORTS", "Choice", "Export"]

@@ -13,6 +13,7 @@ from simkv.errors import InputError
 from simkv.registry import Registry, did_you_mean
 from simkv.request import Session, TraceHeader
 from simkv.units import Quantity, written_name
+from simkv.workload.bandwidth import read_foreign
 from simkv.workload.generators import GENERATORS, SERIES_GENERATORS
 from simkv.workload.output import write_lines
 from simkv.workload.readers import open_trace
@@ -32,10 +33,11 @@ def convert(source: str, out: Path, params: Mapping[str, str], seed: int) -> dic
 
     Parameters
     ----------
-    source : path of a trace, or `generator:NAME` for a generator of sessions or of a bandwidth series.
+    source : path of a trace or of a bandwidth file, or `generator:NAME` for a generator of sessions or of a bandwidth
+        series.
     out : file to write: .jsonl for sessions, .csv for a series, each plain or with .gz or .xz.
-    params : for a trace `format`, `max_input_tokens`, `limit`; for a generator its parameters. Values are text, as
-        a scenario would have it: `{"horizon": "2 h"}`.
+    params : for a trace `format`, `max_input_tokens`, `limit`; for a bandwidth file those of `bandwidth.read_foreign`;
+        for a generator its parameters. Values are text, as a scenario would have it: `{"horizon": "2 h"}`.
     seed : of a generator; a trace has nothing random.
 
     Returns
@@ -56,14 +58,14 @@ def convert(source: str, out: Path, params: Mapping[str, str], seed: int) -> dic
     """
     out = Path(out)
     if not source.startswith(GENERATOR_PREFIX):
+        if out.name.endswith(_SERIES_SUFFIXES):
+            return _write_series(read_foreign(Path(source), params), out)
         return _convert_trace(Path(source), out, params)
     name = source.removeprefix(GENERATOR_PREFIX)
     if name in SERIES_GENERATORS.names():
         _want_suffix(out, _SERIES_SUFFIXES, "a bandwidth series")
         made = SERIES_GENERATORS.create(name, parse_params(SERIES_GENERATORS, name, params)).series(seed)
-        series = Series(made.times_s, made.rates_bps, made.kind, {**made.provenance, "seed": seed})
-        write_series(series, out)
-        return {"path": str(out), "rows": len(series.times_s)}
+        return _write_series(Series(made.times_s, made.rates_bps, made.kind, {**made.provenance, "seed": seed}), out)
     known = [*GENERATORS.names(), *SERIES_GENERATORS.names()]
     if name not in known and "." not in name:
         raise InputError(f"unknown generator {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
@@ -85,6 +87,11 @@ def _convert_trace(source: Path, out: Path, params: Mapping[str, str]) -> dict[s
     provenance = {**trace.header.provenance, "converted_from": source.name, **values}
     header = dataclasses.replace(trace.header, provenance=provenance)
     return {**_write_sessions(header, trace.sessions(), out), **trace.notes()}
+
+
+def _write_series(series: Series, out: Path) -> dict[str, object]:
+    write_series(series, out)
+    return {"path": str(out), "rows": len(series.times_s)}
 
 
 def _want_suffix(out: Path, suffixes: tuple[str, ...], what: str) -> None:

@@ -184,7 +184,15 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
         "routing": ["sticky", "round-robin", "prefix-aware", "least-loaded", "random"],
         "predictor": ["markov", "oracle"],
         "prefetch": draw(prefetches(reads, is_stream)),
-        "acquisition": ["fetch", "fetch", "delta", "resend", "text", "perfect-residency"],
+        "acquisition": [
+            "fetch",
+            "fetch",
+            "delta",
+            "{name: fetch-long, min_tokens: 40}",
+            "resend",
+            "text",
+            "perfect-residency",
+        ],
         "control": ["0 B", "64 B"],
         "horizon": ["", "", ", horizon: 5 s", ", horizon: 30 s"],
     }

@@ -1,0 +1,36 @@
+"""What is a target of an export, and which part of a saved run does it get?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from simkv.report.reading import SavedRun, SavedSweep
+
+
+class Choice(NamedTuple):
+    """Which part of a saved run is exported, where a target takes one arm or replication.
+
+    Attributes
+    ----------
+    arm : its name; None = the target's own choice, or a refusal that asks for one.
+    replication : which one.
+    """
+
+    arm: str | None = None
+    replication: int = 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """A target.
+
+    Attributes
+    ----------
+    make : saved folder, choice -> file name to its bytes.
+    doc : one line for people.
+    """
+
+    make: Callable[[SavedRun | SavedSweep, Choice], dict[str, bytes]]
+    doc: str
