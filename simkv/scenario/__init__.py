@@ -18,7 +18,7 @@ from simkv.scenario.schema import (
     Server,
     Workload,
 )
-from simkv.scenario.writing import resolved
+from simkv.scenario.writing import resolved, told
 
 __all__ = [
     "Arm",
@@ -36,4 +36,5 @@ __all__ = [
     "json_schema",
     "load",
     "resolved",
+    "told",
 ]

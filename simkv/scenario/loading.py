@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
@@ -65,7 +66,7 @@ def load(path: str | Path, overrides: AbstractMapping[str, object] | None = None
 
 def from_text(text: str, path: Path, overrides: AbstractMapping[str, object] | None = None) -> Scenario:
     """Return the scenario in a YAML text, as if it stood in the file `path`."""
-    root = document.parse(text, str(path))
+    root = document.copied(_parsed(text, str(path)))
     if not isinstance(root, Mapping):
         raise InputError(f"want a mapping that starts with 'simkv: 1', got {shown(document.plain(root))}", root.where)
     apply(root, overrides or {})
@@ -75,6 +76,12 @@ def from_text(text: str, path: Path, overrides: AbstractMapping[str, object] | N
         raise _located(root, list(_faults(error, ()))) from None
     made._path = path.absolute()
     return made
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(text: str, source: str) -> Node:
+    """Parse once what a sweep loads at every point; who changes it copies it first."""
+    return document.parse(text, source)
 
 
 def _faults(error: ValidationError, above: Steps) -> Iterator[_Fault]:

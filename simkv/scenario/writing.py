@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,12 @@ def resolved(scenario: Scenario) -> str:
     >>> from simkv.scenario import load
     >>> text = resolved(load("scenarios/three_turns.yaml"))  # doctest: +SKIP
     """
-    return yaml.dump(_part(scenario), Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    return yaml.dump(told(scenario), Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+
+
+def told(scenario: Scenario) -> dict[str, object]:
+    """Return what `resolved` writes, as dicts, lists and scalars."""
+    return _part(scenario)
 
 
 def _part(part: Part) -> dict[str, object]:
@@ -56,13 +62,18 @@ def _part(part: Part) -> dict[str, object]:
         value = getattr(part, name)
         if value is None or (isinstance(part, Scenario) and name == "links" and not value):
             continue
-        annotation = typing.get_type_hints(type(part), include_extras=True)[name]
+        annotation = _hints(type(part))[name]
         written = _value(value, annotation)
         if name == "generator":
             told |= {"generator": written} if isinstance(written, str) else _beside(written)
         else:
             told[key] = written
     return told
+
+
+@functools.cache
+def _hints(kind: type[Part]) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _beside(generator: Any) -> dict[str, object]:
