@@ -28,7 +28,7 @@ from simkv.cli_profile import json_facts, profile
 from simkv.cli_report import report
 from simkv.cli_sweep import overrides, pairs, sweep
 from simkv.cli_validate import validate
-from simkv.errors import InputError, InvariantError
+from simkv.errors import InputError, InvariantError, SimkvError
 
 if TYPE_CHECKING:
     from simkv.report.comparison import Comparison
@@ -61,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
         return INVALID
     except InvariantError as error:
         _tell(f"error: an invariant does not hold; the results would be wrong: {error}")
+        return UNFINISHED
+    except SimkvError as error:
+        _tell(f"error: {error}")
         return UNFINISHED
     except (KeyboardInterrupt, click.Abort) as error:
         words = shlex.join(argv if argv is not None else sys.argv[1:])

@@ -8,12 +8,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from simkv.sweep import Executor
+from simkv.cli_executor import chosen
 
 DONE, SOME_FAILED = 0, 4
 #: [s] between two lines of progress.
@@ -32,7 +31,13 @@ QUIET_S = 5.0
 )
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change one value at every point.")
 @click.option("--seed", type=click.IntRange(min=0), help="Instead of the scenario's; the same at every point.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: 1]")
+@click.option(
+    "--executor",
+    metavar="WHERE",
+    help="in-process, processes, dask (processes here) or dask://HOST:PORT (a running scheduler).  "
+    "[default: processes when --workers or --time-limit want them]",
+)
 @click.option("--time-limit", metavar="TIME", help="Of one point, such as '60 s'; over it, the point has failed.")
 @click.option("--retry-failed", is_flag=True, help="Run again the points that failed before.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: out/NAME-sweep]")
@@ -44,7 +49,7 @@ def sweep(
     seed: int | None,
     out: Path | None,
     as_json: bool,
-    **how: object,
+    **how: Any,
 ) -> int:
     """Run SCENARIO at every point of a grid on the same random numbers, and print mean TTFT by point and arm.
 
@@ -57,14 +62,9 @@ def sweep(
     planned = plan(scenario, [read_axis(text) for text in varied], overrides(settings, seed))
     folder = out or Path("out") / f"{planned.name}-sweep"
     progress = _Progress(planned.name)
+    where = chosen(how["executor"], how["workers"], how["time_limit"])
     try:
-        ended = run(
-            planned,
-            folder,
-            _executor(how["workers"], how["time_limit"]),
-            retry_failed=bool(how["retry_failed"]),
-            progress=progress,
-        )
+        ended = run(planned, folder, where, retry_failed=how["retry_failed"], progress=progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{progress.done} of {progress.total} points are kept; to resume") from None
     tell = to_json if as_json else to_text
@@ -95,18 +95,6 @@ def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
             raise click.UsageError(f"{option} {key.strip()} stands twice")
         found[key.strip()] = value
     return found
-
-
-def _executor(workers: object, time_limit: object) -> Executor:
-    from simkv.sweep import InProcess, Processes
-    from simkv.units import parse_seconds
-
-    if workers == 1 and time_limit is None:
-        return InProcess()
-    limit_s = None if time_limit is None else parse_seconds(time_limit)
-    if limit_s is not None and limit_s <= 0:
-        raise click.UsageError("--time-limit wants a time above zero, such as '60 s'")
-    return Processes(int(str(workers)), limit_s)
 
 
 class _Progress:

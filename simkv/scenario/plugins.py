@@ -8,6 +8,7 @@ reading the schema costs no import of policies, and a new kind costs one line.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import math
 import os
@@ -94,7 +95,7 @@ def parameters(kind: str, name: str) -> dict[str, Parameter]:
     """
     found = registry(kind)
     fields = found.fields(name)
-    hints = typing.get_type_hints(found.get(name))
+    hints = _hints(found.get(name))
     result = {}
     for field in fields.values():
         annotation = hints[field.name]
@@ -109,6 +110,11 @@ def parameters(kind: str, name: str) -> dict[str, Parameter]:
         required = default is dataclasses.MISSING
         result[key] = Parameter(key, field.name, annotation, quantity, required, None if required else default)
     return result
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def read(kind: str, value: object, folder: Path | None = None) -> PlugIn:

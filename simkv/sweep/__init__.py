@@ -1,10 +1,12 @@
 """The same scenario over a grid of values: every point once, kept as soon as it is known, whatever ends the run.
 
 `simkv.scenario.grid` reads what varies, `points` makes the scenarios and their identities, `journal` keeps what is
-done, `executors` run points here or in processes, `running` puts them together, `tables` tell the outcome.
+done, `executors` run points here or in processes, `dask_executor` on a cluster; `running` puts them together, `tables`
+tell the outcome.
 """
 
 from simkv.scenario.grid import Axis, read_axis
+from simkv.sweep.dask_executor import Dask
 from simkv.sweep.executors import Executor, InProcess, Processes
 from simkv.sweep.journal import Journal
 from simkv.sweep.points import Point, Sweep, plan
@@ -12,6 +14,7 @@ from simkv.sweep.running import run, sweep
 
 __all__ = [
     "Axis",
+    "Dask",
     "Executor",
     "InProcess",
     "Journal",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,16 @@ def identity(scenario: Scenario) -> str:
 
     The order of keys and the place of files do not matter. The order of arms does: it is that of the table.
     """
-    told = {key: value for key, value in as_mapping(scenario).items() if key != "sweep"}
-    return _hashed({"simkv": simkv.__version__, "scenario": _with_contents(told)})
+    return _hashed({"simkv": simkv.__version__, "scenario": _with_contents(_without_sweep(scenario))})
+
+
+def files_of(scenario: Scenario) -> dict[str, Any]:
+    """Return the files and folders that a scenario names, with the hash of what they hold."""
+    return {path: content(path) for path in _named(_without_sweep(scenario))}
+
+
+def _without_sweep(scenario: Scenario) -> dict[str, Any]:
+    return {key: value for key, value in as_mapping(scenario).items() if key != "sweep"}
 
 
 def _point(scenario: Scenario, values: dict[str, object]) -> Point:
@@ -110,22 +119,40 @@ def _with_contents(value: Any) -> Any:
         return {key: _with_contents(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_contents(item) for item in value]
-    if isinstance(value, str) and Path(value).is_absolute() and Path(value).exists():
-        return _content(Path(value))
-    return value
+    return content(value) if _is_file(value) else value
 
 
-def _content(path: Path) -> Any:
+def _named(value: Any) -> Iterator[str]:
+    """Yield the name of every file and folder in the document."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _named(item)
+    elif _is_file(value):
+        yield value
+
+
+def _is_file(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(os.sep) and Path(value).exists()
+
+
+def content(name: str) -> Any:
+    """Return the hash of what a file holds; of a folder, by name.
+
+    Raises
+    ------
+    OSError : it cannot be read.
+    """
+    path = Path(name)
     if path.is_dir():
-        return {file.relative_to(path).as_posix(): _content(file) for file in sorted(path.rglob("*")) if file.is_file()}
-    stat = path.stat()
-    return _digest(path, stat.st_mtime_ns, stat.st_size)
+        return {f.relative_to(path).as_posix(): content(str(f)) for f in sorted(path.rglob("*")) if f.is_file()}
+    told = path.stat()
+    return _content(name, told.st_mtime_ns, told.st_size)
 
 
-@lru_cache(maxsize=256)
-def _digest(path: Path, changed_ns: int, size_bytes: int) -> str:
-    """Return the hash of a file; read once for all points that name it, and again when it has changed."""
-    with path.open("rb") as file:
+@functools.cache
+def _content(name: str, _mtime_ns: int, _size_bytes: int) -> str:
+    """Read a file once for all points that name it; one that was written since is read again."""
+    with Path(name).open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
