@@ -22,6 +22,7 @@ import click
 from simkv import __version__
 from simkv.cli_calibrate import calibrate
 from simkv.cli_explain import explain
+from simkv.cli_fetch import fetch
 from simkv.cli_mrc import mrc
 from simkv.cli_predictability import predictability
 from simkv.cli_profile import json_facts, profile
@@ -183,7 +184,7 @@ def list_(kind: str | None, as_json: bool) -> None:
                 click.echo(f"      {parameter['name']}: {parameter['type']}, {default}")
 
 
-@cli.group(commands=[mrc, predictability])
+@cli.group(commands=[fetch, mrc, predictability])
 def trace() -> None:
     """Look at traces, and make or convert them."""
 

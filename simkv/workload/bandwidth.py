@@ -268,7 +268,7 @@ class _Table:
     def _rows(self, lines: Iterable[tuple[int, bytes]], spread: _Spread) -> Iterator[tuple[float, float]]:
         """Yield [s] time and [bit/s] rate of each row of the trace that is wanted."""
         seen: dict[str, None] = {}  # a dict keeps the order of the names
-        before_s = -math.inf
+        before_s, before = -math.inf, ""
         for number, line in lines:
             cells = _cells(self._path, number, line)
             try:
@@ -280,8 +280,8 @@ class _Table:
                     continue
                 time_s = _time(cells[self._time], self._names[self._time])
                 if time_s < before_s:
-                    raise ValueError(f"times must not decrease, got {time_s:g} s after {before_s:g} s")
-                before_s = time_s
+                    raise ValueError(f"times must not decrease, got {cells[self._time]} after {before}")
+                before_s, before = time_s, cells[self._time]
                 yield time_s, _rate(cells[self._rate], self._names[self._rate])
             except ValueError as error:
                 raise InputError(str(error), f"{self._path}:{number}") from None
@@ -319,7 +319,10 @@ class _Table:
 
 def _cells(path: Path, number: int, line: bytes) -> list[str]:
     try:
-        return next(csv.reader([line.decode()], strict=True), [])
+        text = line.decode()
+        if '"' not in text:
+            return text.split(",")
+        return next(csv.reader([text], strict=True), [])
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 at byte {error.start + 1} of the line", f"{path}:{number}") from None
     except csv.Error as error:

@@ -67,6 +67,12 @@ def test_the_last_stamp_is_the_first_moment_of_the_next_round() -> None:
     assert [capacity.bits_between(k * 0.01, (k + 1) * 0.01) for k in range(4)] == pytest.approx([12_000] * 4)
 
 
+def test_a_file_that_holds_1_is_12_mbit_a_second() -> None:
+    """As mahimahi's own README says of it."""
+    assert from_stamps([1], 0.1, "made").rates_bps == [12e6]
+    assert looped([1], 0.1).bits_between(0.25, 1.75) == pytest.approx(18e6)
+
+
 def test_a_long_silence_makes_no_rows(tmp_path: Path) -> None:
     """Thirty years between two stamps are a few rows, not a billion."""
     (tmp_path / "far").write_text("0\n999999999999\n")
@@ -146,7 +152,7 @@ def test_dates_count_by_their_differences(tmp_path: Path) -> None:
         ("t_s,mbps\n0,nan\n", {"kind": "capacity"}, 'f:2: mbps: want a finite rate of at least 0, got "nan"'),
         ("t_s,mbps\n0,1e30\n", {"kind": "capacity"}, 'f:2: mbps: want a finite rate of at least 0, got "1e30"'),
         ("t_s,mbps\nnoon,1\n", {"kind": "capacity"}, "f:2: t_s: want seconds or a date such as"),
-        ("t_s,mbps\n2,1\n1,1\n", {"kind": "capacity"}, "f:3: times must not decrease, got 1 s after 2 s"),
+        ("t_s,mbps\n2,1\n1,1\n", {"kind": "capacity"}, "f:3: times must not decrease, got 1 after 2"),
     ],
 )
 def test_a_wrong_file_or_choice_is_refused_in_one_line(
