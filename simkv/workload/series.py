@@ -93,7 +93,7 @@ def _header(line: bytes) -> tuple[SeriesKind, dict[str, object]]:
     """Return kind and provenance of the `# {...}` line."""
     if not line.startswith(b"#"):
         example = f'# {{"format": "{NAME}", "version": {VERSION}, "kind": "capacity"}}'
-        raise ValueError(f"want a first line such as {example}")
+        raise ValueError(f"want a first line such as {example}; `simkv trace convert` makes a series of other files")
     record = fields.parse_object(line[1:])
     fields.check_keys(record, ("format", "version", "kind"), ("provenance",))
     if record["format"] != NAME:
