@@ -18,6 +18,7 @@ from simkv.report.reading import SavedRun
 from simkv.results import OBJECT_LANES, REQUEST_LANES, SAMPLE_COLUMNS, SPAN_COLUMNS
 from simkv.sampling import Sample
 from simkv.spans import Spans
+from simkv.units import SECONDS
 
 MOST_SPANS = 60_000  # of all arms together: about 0.5 MB in a page
 MOST_INSTANTS = 301  # at which an arm is sampled
@@ -124,6 +125,27 @@ def record(
     )
 
 
+def parse_window(text: str) -> tuple[float, float]:
+    """Return [s] from when to when, as a person writes it.
+
+    Raises
+    ------
+    InputError : not two times.
+
+    Examples
+    --------
+    >>> parse_window("90 s..5 min")
+    (90.0, 300.0)
+    """
+    start, separator, end = text.partition("..")
+    if not separator:
+        raise InputError(f"want FROM..TO such as '90 s..5 min', got {text!r}", "--window")
+    try:
+        return SECONDS.parse(start), SECONDS.parse(end)
+    except InputError as error:
+        raise InputError(error.message, "--window") from None
+
+
 def to_parquet(recording: Recording) -> dict[str, bytes]:
     """Return `spans.parquet` and `samples.parquet`: file name -> content."""
     from simkv.report.folder import write_table  # noqa: PLC0415 - pyarrow comes in when it is needed
@@ -174,7 +196,9 @@ def _chosen(spans: Iterable[Span], sessions: set[int], window_s: tuple[float, fl
 def _fits(spans: Iterable[Span], most: int, window_s: tuple[float, float]) -> float:
     """Return [s] where the window must end, at the latest, to hold no more spans than so many."""
     starts_s = sorted(span.start_s for span in spans)
-    return window_s[1] if len(starts_s) <= most else starts_s[most]
+    if len(starts_s) <= most:
+        return window_s[1]
+    return max((start_s for start_s in starts_s[:most] if start_s < starts_s[most]), default=window_s[0])
 
 
 def _columns(rows: Sequence[Span] | Sequence[Sample], columns: dict[str, str]) -> dict[str, list[Any]]:

@@ -104,9 +104,7 @@ def _of_objects(arm: ArmRecording, tracks: _Tracks) -> Iterator[_Event]:
             where = {"pid": tracks.pid, "tid": tracks.number(span["lane"], span["object"]), "cat": span["lane"]}
             told = {"session": span["session"]} if span["session"] >= 0 else {}
             told |= {"tokens": span["tokens"]} if span["lane"] == "gpu" else {}
-            yield from _pair(
-                "BE", span["kind"], microseconds(span["start_s"]), microseconds(span["end_s"]), where, told
-            )
+            yield from _pair(span["kind"], _when(span, span), where, told)
 
 
 def _of_requests(arm: ArmRecording, tracks: _Tracks) -> Iterator[_Event]:
@@ -117,19 +115,16 @@ def _of_requests(arm: ArmRecording, tracks: _Tracks) -> Iterator[_Event]:
             lanes.setdefault(span["request_id"], []).append(span)
     free_us: dict[str, list[float]] = {}  # by server: when each of its tracks is free again
     for request_id, spans in lanes.items():  # in order of arrival, as spans are in order of their start
-        first, start_us, end_us = spans[0], microseconds(spans[0]["start_s"]), microseconds(spans[-1]["end_s"])
+        first, when = spans[0], _when(spans[0], spans[-1])
         ends = free_us.setdefault(first["object"], [])
-        track = next((index for index, free in enumerate(ends) if free <= start_us), len(ends))
-        ends[track : track + 1] = [end_us]
+        track = next((index for index, free in enumerate(ends) if free <= when[0]), len(ends))
+        ends[track : track + 1] = [when[1]]
         tid = tracks.number("requests", f"{first['object']} {track + 1:03}")
         where = {"pid": tracks.pid, "tid": tid, "cat": "request"}
         who = {"request": request_id, "session": first["session"], "turn": first["turn"]}
-        yield from _pair(f"session {first['session']} turn {first['turn']}", start_us, end_us, where, who)
+        yield from _pair(f"session {first['session']} turn {first['turn']}", when, where, who)
         for span in spans:
-            inside = where | {"cat": span["lane"]}
-            yield from _pair(
-                "BE", span["kind"], microseconds(span["start_s"]), microseconds(span["end_s"]), inside, who, depth=1
-            )
+            yield from _pair(span["kind"], _when(span, span), where | {"cat": span["lane"]}, {}, depth=1)
 
 
 def _transfers(arm: ArmRecording, pid: int) -> Iterator[_Event]:
@@ -139,29 +134,38 @@ def _transfers(arm: ArmRecording, pid: int) -> Iterator[_Event]:
             told = {"request": span["request_id"], "session": span["session"], "turn": span["turn"]}
             told = {name: value for name, value in told.items() if value >= 0}
             told |= {"wire_bytes": span["wire_bytes"], "class": span["kind"].removesuffix("_text")}
-            yield from _pair(
-                "be", span["kind"], microseconds(span["start_s"]), microseconds(span["end_s"]), where, told
-            )
+            yield from _pair(span["kind"], _when(span, span), where, told)
 
 
 def _counters(arm: ArmRecording, pid: int) -> Iterator[_Event]:
-    """Yield what was sampled, quantities of one kind together."""
-    together: dict[tuple[str, str, float], dict[str, float]] = {}
+    """Yield what was sampled, quantities of one kind together, whenever one of them is not as it was."""
+    sampled: dict[tuple[str, str], dict[float, dict[str, float]]] = {}
     for sample in _rows(arm.samples):
         suffix = next(suffix for suffix in _COUNTERS if sample["quantity"].endswith(suffix))
-        key = sample["object"], suffix, sample["time_s"]
-        together.setdefault(key, {})[sample["quantity"].removesuffix(suffix).strip("_") or "all"] = sample["value"]
-    for (name, suffix, time_s), values in together.items():
-        where = {"pid": pid, "tid": 0, "ts": microseconds(time_s), "depth": 0}
-        yield {"ph": "C", "name": f"{name} {_COUNTERS[suffix]}", "args": values} | where
+        name = sample["quantity"].removesuffix(suffix).strip("_") or "all"
+        instants = sampled.setdefault((sample["object"], suffix), {})
+        instants.setdefault(sample["time_s"], {})[name] = sample["value"]
+    for (name, suffix), instants in sampled.items():
+        used = {each for values in instants.values() for each, value in values.items() if value}
+        last: dict[str, float] = {}
+        for time_s, values in instants.items():
+            told = {each: value for each, value in values.items() if each in used}
+            if told != last:
+                where = {"pid": pid, "tid": 0, "ts": microseconds(time_s), "depth": 0}
+                yield {"ph": "C", "name": f"{name} {_COUNTERS[suffix]}", "args": told} | where
+                last = told
 
 
-def _pair(name: str, start_us: float, end_us: float, where: _Event, told: _Event, depth: int = 0) -> Iterator[_Event]:
+def _when(first: dict[str, Any], last: dict[str, Any]) -> tuple[float, float]:
+    return microseconds(first["start_s"]), microseconds(last["end_s"])
+
+
+def _pair(name: str, when: tuple[float, float], where: _Event, told: _Event, depth: int = 0) -> Iterator[_Event]:
     """Yield begin and end of a slice, asynchronous if it has an id; one shorter than a nanosecond is left out."""
     begin, end = "be" if "id" in where else "BE"
-    if end_us > start_us:
-        yield {"ph": begin, "name": name, "ts": start_us, "depth": depth, "args": told} | where
-        yield {"ph": end, "name": name, "ts": end_us, "depth": -depth} | where
+    if when[1] > when[0]:
+        yield {"ph": begin, "name": name, "ts": when[0], "depth": depth, "args": told} | where
+        yield {"ph": end, "name": name, "ts": when[1], "depth": -depth} | where
 
 
 def _name(what: str, pid: int, tid: int, **told: object) -> _Event:
