@@ -12,16 +12,14 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simkv.errors import InputError
+from simkv.export.target import Choice
 from simkv.recording import ArmRecording, Recording, record
 from simkv.report.reading import SavedRun, SavedSweep
 from simkv.results import REQUEST_LANES, SCHEMA_VERSION
 from simkv.units import microseconds
-
-if TYPE_CHECKING:
-    from simkv.export import Choice
 
 FILE = "timeline.json.gz"
 
