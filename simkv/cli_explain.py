@@ -24,9 +24,9 @@ def explain(folder: Path, session: str, turn: int, arms: tuple[str, ...], replic
 
     The replication is played again, and refused where it no longer gives what DIR holds.
     """
-    from simkv.explain import CAUSES
     from simkv.explain import explain as explained
     from simkv.report.turn_story import to_text
+    from simkv.waiting import CAUSES
 
     told = explained(folder, session, turn, arms, replication)
     if as_json:

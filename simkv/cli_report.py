@@ -19,10 +19,24 @@ from simkv.registry import did_you_mean
 @click.option("--export", "target", metavar="TARGET", help="Write this instead; an unknown name lists them all.")
 @click.option("--arm", metavar="A", help="Export this arm alone, where the target takes one.")
 @click.option("--replication", type=click.IntRange(min=0), default=0, show_default=True, help="Export this one.")
+@click.option(
+    "--sessions", type=click.IntRange(min=1), metavar="N", help="A timeline shows the first N sessions.  [default: all]"
+)
+@click.option("--window", metavar="FROM..TO", help="A timeline shows this time, such as '90 s..5 min'.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to.  [default: DIR/TARGET]")
-def report(folder: Path, target: str | None, arm: str | None, replication: int, out: Path | None) -> None:
+def report(
+    folder: Path,
+    *,
+    target: str | None,
+    arm: str | None,
+    replication: int,
+    sessions: int | None,
+    window: str | None,
+    out: Path | None,
+) -> None:
     """Read the results in DIR, of a run or a sweep, and write them for people or for another tool."""
     from simkv.export import EXPORTS, Choice
+    from simkv.recording import parse_window
     from simkv.report.reading import read
 
     saved = read(folder)
@@ -31,7 +45,8 @@ def report(folder: Path, target: str | None, arm: str | None, replication: int, 
     if target not in EXPORTS:
         known = ", ".join(EXPORTS)
         raise InputError(f"unknown target {target!r}{did_you_mean(target, list(EXPORTS))}; known: {known}", "--export")
-    files = EXPORTS[target].make(saved, Choice(arm, replication))
+    window_s = parse_window(window) if window is not None else None
+    files = EXPORTS[target].make(saved, Choice(arm, replication, sessions, window_s))
     place = out or folder / target
     write_files(files, place)
     for name in files:

@@ -6,45 +6,20 @@ played again with a tracer, and must give the request that the results folder ho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from simkv import __version__, simulation
+from simkv import again
 from simkv.compare import describe
 from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.predictors.question import Item
 from simkv.registry import did_you_mean
 from simkv.report.reading import SavedRun, read_run
-from simkv.results import REQUEST_COLUMNS, SCHEMA_VERSION, UNIT_COLUMNS, RunResult
-from simkv.tracing import DecisionTrace, JobTrace, PartLook, Tracer, TurnTrace
-
-#: Columns that tell requests of one arm and replication apart, or what became of them.
-_COLUMNS = tuple(name for name in REQUEST_COLUMNS if name not in ("arm", "replication"))
-
-#: What a turn may wait for before its first token, in the order in which it may come.
-CAUSES = {
-    "memory": "for memory at the server",
-    "question": "its question travels to the source",
-    "source_queue": "at the source: for its GPU, for room, or for what another request computes",
-    "source_compute": "the source computes what was missing",
-    "link_queue": "for its turn on the link",
-    "transfer": "on the wire, alone or with others",
-    "link_delay": "delay of the link",
-    "local": "for what this server computes, for another request or ahead of time",
-    "gpu_queue": "for the GPU of the server",
-    "prefill": "prefill of what is not cached",
-}
-
-
-class Wait(NamedTuple):
-    """A stretch of the time to first token, and its cause, a key of `CAUSES`."""
-
-    cause: str
-    start_s: float
-    end_s: float
+from simkv.results import SCHEMA_VERSION, UNIT_COLUMNS
+from simkv.tracing import DecisionTrace, PartLook, Tracer, TurnTrace
+from simkv.waiting import JobTrace, waits
 
 
 def explain(folder: Path, session: str, turn: int, arms: Sequence[str] = (), replication: int = 0) -> dict[str, Any]:
@@ -71,7 +46,7 @@ def explain(folder: Path, session: str, turn: int, arms: Sequence[str] = (), rep
     read = read_run(folder)
     names = _chosen(read, list(arms))
     read.check_replication(replication)
-    stored = {name: _stored(read, name, replication) for name in names}
+    stored = {name: again.stored(read, name, replication) for name in names}
     draw, row = _found(stored[names[0]], session, turn, str(folder))
     told = [_arm(read, name, stored[name], (draw, turn), replication) for name in names]
     return {
@@ -84,40 +59,6 @@ def explain(folder: Path, session: str, turn: int, arms: Sequence[str] = (), rep
         "turn": turn,
         "arms": told,
     }
-
-
-def waits(row: dict[str, Any], told: TurnTrace) -> list[Wait]:
-    """Return what a turn waited for between arrival and first token; the stretches leave no gap.
-
-    Parameters
-    ----------
-    row : its row of the request table.
-    """
-    ends = [("memory", told.memory_s if told.memory_s is not None else told.ready_s)]  # or it is rejected then
-    if told.memory_s is not None and told.ready_s is not None:
-        by = told.brought_by
-        ends += _stages(by, told) if isinstance(by, JobTrace) else [("local", told.ready_s)]
-    ends += [("gpu_queue", row["scheduled_s"]), ("prefill", row["first_token_s"])]
-    found, at_s = [], row["arrival_s"]
-    for cause, end_s in ends:
-        if end_s is not None and end_s > at_s:
-            found.append(Wait(cause, at_s, end_s))
-            at_s = end_s
-    return found
-
-
-def _stages(by: JobTrace, told: TurnTrace) -> list[tuple[str, float | None]]:
-    """Return when the stages of what came last ended, of which those before the turn are passed over."""
-    flow = by.job.flow
-    start_s, end_s = (flow.start_s, flow.end_s) if flow is not None else (None, None)
-    return [
-        ("question", by.begun_s),
-        ("source_queue", by.gpu_s if by.gpu_s is not None else start_s),
-        ("source_compute", by.computed_s),
-        ("link_queue" if by.computed_s is not None else "source_queue", start_s),
-        ("transfer", end_s),
-        ("link_delay", told.ready_s),
-    ]
 
 
 # -- the folder ------------------------------------------------------------------------------------
@@ -142,26 +83,6 @@ def _info(read: SavedRun, name: str) -> dict[str, str]:
     return {
         key: getattr(info, key) for key in ("name", "prefetch", "eviction", "predictor", "acquisition", "reference")
     }
-
-
-def _stored(read: SavedRun, arm: str, replication: int) -> list[dict[str, Any]]:
-    """Return the rows of one arm and replication."""
-    import pyarrow as pa  # noqa: PLC0415 - nobody else at the command line waits for it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    path = read.path / "requests.parquet"
-    try:
-        there = set(pq.read_schema(path).names)
-        missing = [name for name in REQUEST_COLUMNS if name not in there]
-        if missing:
-            raise InputError(
-                f"has no column {missing[0]!r}: simkv {read.manifest['simkv']} wrote it; run the scenario again",
-                str(path),
-            )
-        table = pq.read_table(path, filters=[("replication", "=", replication)])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
-    return [row for row in table.to_pylist() if row["arm"] == arm]
 
 
 def _found(rows: list[dict[str, Any]], session: str, turn: int, where: str) -> tuple[int, dict[str, Any]]:
@@ -192,41 +113,17 @@ def _arm(
 ) -> dict[str, Any]:
     """Play one arm again and tell of the turn."""
     tracer = Tracer(*which)
-    result = simulation.run(read.scenario, name, replication, int(read.manifest["seed"]), watch=tracer.attach)
-    row = _row(result, which)
-    expected = next((each for each in stored if (each["session"], each["turn"]) == which), None)
-    if expected is None or any(row is None or row[column] != expected[column] for column in _COLUMNS):
-        written = read.manifest["simkv"]
-        other = (
-            f"simkv {written} wrote it and this is {__version__}"
-            if written != __version__
-            else "another simkv wrote it"
-        )
-        raise InputError(
-            f"arm {name!r} played again does not give the request that requests.parquet holds: {other}, or the trace,"
-            " a profile or a series has changed since; run the scenario again",
-            str(read.path),
-        )
-    assert row is not None
+    result = again.play(read, name, replication, stored, tracer.attach)
+    row = next(row for row in again.rows(result) if (row["session"], row["turn"]) == which)
     assert tracer.told is not None
     return _info(read, name) | _story(row, tracer.told, tracer)
-
-
-def _row(result: RunResult, which: tuple[int, int]) -> dict[str, Any] | None:
-    """Return one request as a dict; what did not happen is None, as in the file."""
-    columns = result.requests
-    for index, key in enumerate(zip(columns["session"], columns["turn"], strict=True)):
-        if key == which:
-            row = {name: columns[name][index] for name in _COLUMNS}
-            return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in row.items()}
-    return None
 
 
 def _story(row: dict[str, Any], told: TurnTrace, tracer: Tracer) -> dict[str, Any]:
     first_s, last_s = row["first_token_s"], row["last_token_s"]
     return {
         "request": {
-            name: row[name] for name in _COLUMNS if name not in ("session", "session_id", "turn", *UNIT_COLUMNS)
+            name: row[name] for name in again.COLUMNS if name not in ("session", "session_id", "turn", *UNIT_COLUMNS)
         },
         "memory_s": told.memory_s,
         "asked_s": told.asked_s,

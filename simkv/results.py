@@ -59,6 +59,58 @@ TRANSFER_COLUMNS: dict[str, str] = {
     "outcome": "category",
 }
 
+#: Columns of `spans.parquet`: who did what when, as `simkv.recording` finds it by playing one replication again.
+#: `object` is the server of a request, the link or the GPU. -1 = belongs to no request, session or turn; `wire_bytes`
+#: and `tokens` are 0 where they say nothing.
+SPAN_COLUMNS: dict[str, str] = {
+    "arm": "category",
+    "replication": "int32",
+    "lane": "category",
+    "object": "category",
+    "start_s": "float64",
+    "end_s": "float64",
+    "request_id": "int64",
+    "session": "int32",
+    "turn": "int32",
+    "kind": "category",
+    "wire_bytes": "int64",
+    "tokens": "int64",
+}
+
+#: Lanes of a request, which never overlap and fill the time from arrival to last token without a gap, and their kinds:
+#: what it waits for (the causes of `simkv explain`), or what is done for it.
+REQUEST_LANES: dict[str, tuple[str, ...]] = {
+    "queue": ("memory", "source_queue", "link_queue", "local", "gpu_queue", "unfinished"),
+    "lookup": ("question",),
+    "transfer": ("transfer", "link_delay"),
+    "prefill": ("source_compute", "prefill"),
+    "decode": ("decode",),
+}
+
+#: Lanes of things. `link`: which class the link sends just now ("shared": all alike), without overlap; `wire`: one span
+#: for each part of a transfer in one class, control messages left out; `gpu`: what it computes, without overlap.
+OBJECT_LANES: dict[str, tuple[str, ...]] = {
+    "link": ("demand", "speculative", "background", "shared"),
+    "wire": ("demand", "demand_text", "speculative", "speculative_text", "background"),
+    "gpu": ("prefill", "mixed", "decode", "kernel", "speculative_prefill", "speculative_kernel"),
+}
+
+#: Columns of `samples.parquet`, on a grid of time. The unit of a value is the suffix of its quantity; `*_bps` is the
+#: mean since the instant before, everything else is as it is at the instant.
+SAMPLE_COLUMNS: dict[str, str] = {
+    "arm": "category",
+    "replication": "int32",
+    "time_s": "float64",
+    "object": "category",
+    "quantity": "category",
+    "value": "float64",
+}
+
+#: What is sampled: of links; of buffers, which are named as their server; of GPUs (how many sequences).
+LINK_QUANTITIES = ("demand_bps", "speculative_bps", "background_bps", "shared_bps", "backlog_bytes")
+BUFFER_QUANTITIES = ("used_bytes", "speculative_bytes")
+GPU_QUANTITIES = ("running", "waiting", "speculative_waiting")
+
 #: How a request may end (semantics F5).
 STATUSES = ("finished", "rejected", "timed_out", "unfinished")
 

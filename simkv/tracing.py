@@ -14,6 +14,7 @@ from typing import Any
 
 from simkv.build import World
 from simkv.claim import Claim
+from simkv.job_watch import JobWatch
 from simkv.jobs import Job, Query
 from simkv.kv.prefix import OPEN_LOOP, Conversation
 from simkv.kv.runmap import RunSet
@@ -25,32 +26,10 @@ from simkv.predictors.question import Item
 from simkv.pushing import Push
 from simkv.sending import Source
 from simkv.server import Server
+from simkv.waiting import JobTrace, Readiness
 from simkv.watching import Watched, hook
 
 MOST_STRANGERS = 8  # decisions shown before a request without session: the stream's last ones
-
-
-@dataclass(slots=True, eq=False)
-class JobTrace:
-    """One job, and when its stages were reached [s]; None = they were not.
-
-    Attributes
-    ----------
-    begun_s : the source began.
-    gpu_s, computed_s : the first step of its prefill began; all of it was made.
-    promoted_s : a request came to wait for it.
-    stopped_s : the source stopped it.
-    landed_s : it arrived.
-    """
-
-    job: Job
-    link: str
-    begun_s: float
-    gpu_s: float | None = None
-    computed_s: float | None = None
-    promoted_s: float | None = None
-    stopped_s: float | None = None
-    landed_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -75,23 +54,18 @@ class PartLook:
 
 
 @dataclass(slots=True)
-class TurnTrace:
+class TurnTrace(Readiness):
     """One turn. Times [s]; None = not reached.
 
     Attributes
     ----------
-    memory_s, ready_s : it got all the memory it needs; all it waited for was here.
     asked_s : its question reached the source.
-    brought_by : what made it ready: the last job to land, or in words what else it waited for.
     promoted : jobs under way that it came to wait for, and what each was doing.
     speculative_bytes : [bytes] of its session, by what had become of them at its first token.
     """
 
-    looks: list[PartLook]
-    memory_s: float | None = None
+    looks: list[PartLook] = field(default_factory=list)
     asked_s: float | None = None
-    ready_s: float | None = None
-    brought_by: JobTrace | str = ""
     promoted: list[tuple[JobTrace, str]] = field(default_factory=list)
     speculative_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -120,33 +94,32 @@ class DecisionTrace:
     stopped: list[JobTrace] = field(default_factory=list)
 
 
-class Tracer:
+class Tracer(JobWatch):
     """Watches one turn of one session, by its draw index.
 
     Attributes
     ----------
     told : the turn; None while it has not come.
     decisions : since the turn before, oldest first.
-    jobs : of the session, in order of their begin; those that ended before the turn before are left out.
+    jobs : of the session, in order of their begin; those that ended before the turn before are left out. Of others,
+        those under way.
     """
 
     def __init__(self, draw: int, turn: int) -> None:
+        super().__init__()
         self.told: TurnTrace | None = None
         self.decisions: deque[DecisionTrace] = deque()
-        self.jobs: dict[Job, JobTrace] = {}
         self._draw = draw
         self._turn = turn
-        self._now: Callable[[], float]
         self._playing = -1  # the session's turn that came last
         self._claim: Claim | None = None
         self._carried_out: DecisionTrace | None = None  # whose pushes begin just now
-        self._cause: JobTrace | str = ""  # what is happening that may make a request ready
         self._units: dict[Unit, None] = {}
         self._cut: dict[str, int] = {}
 
     def attach(self, world: World) -> None:
         """Hook the live objects of a run that has not begun."""
-        self._now = lambda: world.env.now
+        super().attach(world)
         hook(world.serving, "serve", self._served)
         hook(world.serving, "_first_token", self._first_token)
         hook(world.ledger, "open", self._opened)
@@ -154,9 +127,6 @@ class Tracer:
         for server in world.servers:
             hook(server, "claim", partial(self._claimed, server))
             hook(server._holding, "_pin", self._took)
-            hook(server, "delivered", self._delivered)
-            hook(server, "prefilled", partial(self._because, "another request's prefill"))
-            hook(server, "unavailable", partial(self._because, "news that the source has it not"))
             puller = server._upstream._puller if server._upstream is not None else None
             if puller is not None:
                 self._attach_mind(puller._mind)
@@ -165,11 +135,6 @@ class Tracer:
 
     def _attach_source(self, source: Source) -> None:
         hook(source, "query", self._asked)
-        hook(source, "begin", partial(self._begun, source))
-        hook(source, "_compute", self._computing)
-        hook(source, "_computed", self._computed)
-        hook(source, "promote", self._promoted)
-        hook(source, "cancel", self._stopped)
         if source.ahead is not None:
             hook(source.ahead.pusher, "plan", self._planned)
             hook(source.ahead, "_carry_out", self._carrying_out)
@@ -197,11 +162,11 @@ class Tracer:
         if claim.conversation.draw != self._draw or self._playing != self._turn:
             call()
             return
-        told = self.told = TurnTrace(list(_looks(server, claim)))
+        told = self.told = TurnTrace(looks=list(_looks(server, claim)))
         self._claim, on_ready = claim, claim.on_ready
 
         def ready() -> None:
-            told.ready_s, told.brought_by = self._now(), self._cause
+            told.ready_s, told.brought_by = self.now(), self.cause
             on_ready()
 
         claim.on_ready = ready
@@ -209,12 +174,12 @@ class Tracer:
 
     def _took(self, call: Callable[[], None], claim: Claim, *_: object) -> None:
         if self.told is not None and claim is self._claim and self.told.memory_s is None:  # not when it takes it again
-            self.told.memory_s = self._now()
+            self.told.memory_s = self.now()
         call()
 
     def _asked(self, call: Callable[[], None], query: Query) -> None:
         if self.told is not None and self._claim is not None and query.prompt is self._claim.prompt:
-            self.told.asked_s = self._now()
+            self.told.asked_s = self.now()
         call()
 
     def _first_token(self, call: Callable[[], None], _: object, __: object, claim: Claim) -> None:
@@ -225,63 +190,27 @@ class Tracer:
             self.told.speculative_bytes = self._spent_bytes()
         call()
 
-    def _because(self, cause: JobTrace | str, call: Callable[[], None], *_: object) -> None:
-        before, self._cause = self._cause, cause
-        call()
-        self._cause = before
-
     # -- what moves --------------------------------------------------------------------------------
 
-    def _begun(self, source: Source, call: Callable[[], None], job: Job) -> None:
-        trace = self.jobs[job] = JobTrace(job, source._links[job.receiver].name, self._now())
+    def job_began(self, trace: JobTrace) -> None:
+        """A source begins a job."""
         if self._carried_out is not None:
             self._carried_out.begun.append(trace)
-        call()
 
-    def _computing(self, call: Callable[[], None], job: Job, _: object) -> None:
-        call()
-        if job.sequence is not None and job in self.jobs:
-            job.sequence.on_scheduled = partial(self._scheduled, self.jobs[job])
+    def job_promoted(self, trace: JobTrace, on_late: object) -> None:
+        """A request comes to wait for a job: this one, perhaps."""
+        if self.told is not None and self._claim is not None and on_late == self._claim.was_late:
+            self.told.promoted.append((trace, _doing(trace.job)))
 
-    def _scheduled(self, trace: JobTrace) -> None:
-        trace.gpu_s = self._now()
+    def job_stopped(self, trace: JobTrace) -> None:
+        """A source stops a job."""
+        if self._carried_out is not None:
+            self._carried_out.stopped.append(trace)
 
-    def _computed(self, call: Callable[[], None], job: Job, _: object) -> None:
-        trace = self.jobs.get(job)
-        if trace is not None and job.sequence is not None and not job.sequence.prefill_left_tokens:
-            trace.computed_s = self._now()
-        call()
-        if job.landed:
-            self._forget_stranger(job)
-
-    def _promoted(self, call: Callable[[], None], job: Job, on_late: object) -> None:
-        trace = self.jobs.get(job)
-        if trace is not None and not job.demand:
-            trace.promoted_s = self._now()
-            if self.told is not None and self._claim is not None and on_late == self._claim.was_late:
-                self.told.promoted.append((trace, _doing(job)))
-        call()
-
-    def _stopped(self, call: Callable[[], None], job: Job, _: object) -> None:
-        trace = self.jobs.get(job)
-        if trace is not None and not job.cancelled and not job.landed:
-            trace.stopped_s = self._now()
-            if self._carried_out is not None:
-                self._carried_out.stopped.append(trace)
-            self._forget_stranger(job)
-        call()
-
-    def _delivered(self, call: Callable[[], None], job: Job) -> None:
-        trace = self.jobs.get(job)
-        if trace is not None:
-            trace.landed_s = self._now()
-            self._forget_stranger(job)
-        self._because(trace or "", call)
-
-    def _forget_stranger(self, job: Job) -> None:
-        """Memory follows what is under way."""
+    def job_ended(self, job: Job) -> None:
+        """Memory follows what is under way, and what the session had."""
         if job.conversation.draw != self._draw:
-            self.jobs.pop(job, None)
+            super().job_ended(job)
 
     # -- what is speculated ------------------------------------------------------------------------
 
@@ -291,7 +220,7 @@ class Tracer:
         wishes = call()
         is_stream = conversation.key == OPEN_LOOP
         if self.told is None and (is_stream or conversation.draw == self._draw):
-            self.decisions.append(DecisionTrace(self._now(), moment, wishes, watched.saw, watched.decided))
+            self.decisions.append(DecisionTrace(self.now(), moment, wishes, watched.saw, watched.decided))
             if is_stream and len(self.decisions) > MOST_STRANGERS:
                 self.decisions.popleft()
         return wishes
@@ -341,7 +270,7 @@ class Tracer:
 
     def _bytes_of(self, unit: Unit) -> int:
         flows = sum(
-            flow.sent_wire_bytes(self._now())
+            flow.sent_wire_bytes(self.now())
             if flow.end_s is None and flow.traffic is Traffic.SPECULATIVE
             else flow.wire_bytes_by_class.get(Traffic.SPECULATIVE, 0)
             for flow in unit._flows

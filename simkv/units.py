@@ -310,3 +310,14 @@ def format_bps(value_bps: float) -> str:
     ('100 Mbit/s', '1.97 Mbit/s')
     """
     return BITS_PER_SECOND.rounded(value_bps)
+
+
+def microseconds(seconds: float) -> float:
+    """Return a time in microseconds, to the nanosecond: what trace viewers read.
+
+    Examples
+    --------
+    >>> microseconds(0.1 + 0.2)
+    300000.0
+    """
+    return round(seconds * float(_GIGA)) / 1000

@@ -3,11 +3,12 @@
 A target takes a saved folder and returns the files that it wants written; nothing here writes.
 """
 
-from simkv.export import aiperf, hicache, lmcache, vllm, vllm_bench
+from simkv.export import aiperf, hicache, lmcache, perfetto, vllm, vllm_bench
 from simkv.export.target import Choice, Export
 
 #: Targets of `simkv report DIR --export NAME`.
 EXPORTS: dict[str, Export] = {
+    "perfetto": Export(perfetto.make, "who did what when, as a Chrome trace for the Perfetto UI"),
     "aiperf": Export(aiperf.make, "one arm and replication as aiperf saves a run; `aiperf plot` reads it"),
     "vllm-bench": Export(vllm_bench.make, "arms with the keys of `vllm bench serve`, and what `sweep plot` reads"),
     "lmcache": Export(lmcache.make, "an arm as LMCache's YAML, with the least hit that is worth fetching"),

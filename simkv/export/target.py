@@ -16,10 +16,14 @@ class Choice(NamedTuple):
     ----------
     arm : its name; None = the target's own choice, or a refusal that asks for one.
     replication : which one.
+    sessions : of a timeline: the requests of so many sessions, those that came first; None = all.
+    window_s : [s] of a timeline: from when to when; None = from the start, as far as it stays small enough.
     """
 
     arm: str | None = None
     replication: int = 0
+    sessions: int | None = None
+    window_s: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

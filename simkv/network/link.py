@@ -308,7 +308,7 @@ class Link:
         while index < len(bands) and not bands[index].members:
             index += 1
         first_busy = index if index < len(bands) else None
-        if first_busy != self._serving:
+        if first_busy != self._serving or (first_busy is None and self._busy_since_s is not None):  # after a drain
             self._switch(first_busy, t_s)
         if self._rearm:
             self._arm()

@@ -14,7 +14,7 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 import simkv
 from simkv.report.rows import points_of, write
-from simkv.results import OUTCOMES, REQUEST_COLUMNS, SCHEMA_VERSION, STATUSES, TRANSFER_COLUMNS, RunResult
+from simkv.results import OUTCOMES, REQUEST_COLUMNS, SCHEMA_VERSION, STATUSES, TRANSFER_COLUMNS
 
 if TYPE_CHECKING:
     from simkv.report.comparison import Comparison
@@ -34,7 +34,13 @@ PACKAGES = ("matplotlib", "networkx", "numpy", "pandas", "pyarrow", "pydantic", 
 BATCH_ROWS = 65_536
 
 #: Name suffix -> unit that a Parquet field carries.
-UNITS = {"_s": "s", "_bytes": "bytes", "_tokens": "tokens", "_units": "units"}
+UNITS = {
+    "_s": "s",
+    "_bytes": "bytes",
+    "tokens": "tokens",
+    "_units": "units",
+    "value": "of its quantity, by suffix: bps = bit/s, bytes; a count where there is none",
+}
 
 _ARROW: dict[str, pa.DataType] = {
     "category": pa.dictionary(pa.int32(), pa.string()),
@@ -44,6 +50,13 @@ _ARROW: dict[str, pa.DataType] = {
     "int64": pa.int64(),
     "float64": pa.float64(),
 }
+
+
+class Played(Protocol):
+    """What rows of a table belong to."""
+
+    arm: str
+    replication: int
 
 
 def save(comparison: Comparison, folder: Path) -> None:
@@ -120,7 +133,7 @@ def schema(columns: Mapping[str, str]) -> pa.Schema:
 def write_table(
     path: Path,
     columns: Mapping[str, str],
-    parts: Iterable[tuple[RunResult, dict[str, list[Any]]]],
+    parts: Iterable[tuple[Played, dict[str, list[Any]]]],
     categories: Mapping[str, Iterable[str]],
 ) -> None:
     """Write one table as Parquet, in batches, so that memory grows with a batch and not with the table.
@@ -147,7 +160,7 @@ def write_table(
 def _batch(
     layout: pa.Schema,
     columns: Mapping[str, str],
-    run: RunResult,
+    run: Played,
     part: dict[str, list[Any]],
     known: dict[str, list[str]],
 ) -> pa.RecordBatch:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from simkv.again import rows
 from simkv.errors import InputError
-from simkv.explain import CAUSES, _row, _story, waits
+from simkv.explain import _story
 from simkv.simulation import run
 from simkv.tracing import Tracer
+from simkv.waiting import CAUSES, waits
 from tests.property.test_worlds import worlds, written
 
 EXAMPLES = int(os.environ.get("WORLDS", "40"))
@@ -39,8 +41,7 @@ def test_waits_sum_to_the_time_to_first_token(
         tracer = Tracer(*which)
         watched = run(scenario, arm, watch=tracer.attach)
     assert repr(watched) == repr(plain)
-    row = _row(watched, which)
-    assert row is not None
+    (row,) = [row for row in rows(watched) if (row["session"], row["turn"]) == which]
     assert tracer.told is not None
     found = waits(row, tracer.told)
     assert {wait.cause for wait in found} <= set(CAUSES)

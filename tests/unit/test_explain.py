@@ -11,12 +11,13 @@ import pytest
 from simkv import cli
 from simkv.compare import compare
 from simkv.errors import InputError
-from simkv.explain import CAUSES, explain, waits
+from simkv.explain import explain
 from simkv.report.layout import WIDTH
 from simkv.report.turn_story import to_text
 from simkv.scenario import Scenario, load
 from simkv.simulation import run
 from simkv.tracing import Tracer
+from simkv.waiting import CAUSES, waits
 from tests.conftest import ROOT
 from tests.unit.little_worlds import BLOCK_BYTES, run_turn, scenario, session, turn
 
@@ -231,7 +232,7 @@ def test_results_that_cannot_be_played_again_are_refused(tmp_path: Path) -> None
     compare(told).save(tmp_path / "out")
     assert explain(tmp_path / "out", "0", 1)["arms"]
     (tmp_path / "trace.jsonl").write_text("\n".join(trace).replace('"think_s": 1.0', '"think_s": 2.0') + "\n")
-    with pytest.raises(InputError, match="arm 'none' played again does not give the request that requests"):
+    with pytest.raises(InputError, match="arm 'none' played again does not give the requests that requests"):
         explain(tmp_path / "out", "0", 1)
 
 

@@ -596,3 +596,12 @@ def test_server_names_differ() -> None:
     """Two servers of one name are refused."""
     with pytest.raises(InputError, match="two servers called 'a'"):
         _topology().add_server("a")
+
+
+def test_a_link_is_idle_after_a_drain_that_leaves_nothing() -> None:
+    """Promoted at 0.5 s with all of it committed: the drain ends with it at 1 s; 1 s more from 10 s on."""
+    bench = Bench(committed_bytes=2 * MB)
+    bench.send(0.0, "a", MB, SPECULATIVE)
+    bench.at(0.5, lambda: bench.link.promote(bench.flows["a"]))
+    bench.send(10.0, "b", MB, DEMAND)
+    assert bench.run().link.totals.busy_s == pytest.approx(2.0)
