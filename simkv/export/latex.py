@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from simkv.export import Choice, Export
 from simkv.metrics import MB_BYTES
 from simkv.report.footnotes import marks
 from simkv.report.layout import UNDEFINED, decimals, number
-from simkv.report.page_sweep import METRICS, arms_of, points_of, values_of
 from simkv.report.reading import SavedRun, SavedSweep
 from simkv.report.runs import comparison as comparison_of
+from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
 from simkv.statistics import Estimate
 
 if TYPE_CHECKING:
+    from simkv.export.target import Choice
     from simkv.report.comparison import Comparison
     from simkv.report.summary import Summary
 
@@ -32,21 +32,23 @@ _ESCAPED = {
     "|": "\\textbar{}",
     '"': "\\textquotedbl{}",
 }
+_POWER = re.compile(r"e[+]?(-?)0*([0-9]+)")
+_AS_POWER = r" \\cdot 10^{\1\2}"
 _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPED)))
 
 
 def escaped(text: str) -> str:
-    """Return a text that LaTeX prints as it is, on one line.
+    r"""Return a text that LaTeX prints as it is, on one line.
 
     Examples
     --------
     >>> print(escaped("50%_of_$x"))
-    50\\%\\_of\\_\\$x
+    50\%\_of\_\$x
     """
     return _SPECIAL.sub(lambda sign: _ESCAPED[sign[0]], " ".join(text.split()))
 
 
-def make(saved: SavedRun | SavedSweep, choice: Choice) -> dict[str, bytes]:
+def make(saved: SavedRun | SavedSweep, _: Choice) -> dict[str, bytes]:
     """Return the file `table.tex`."""
     lines = _of_sweep(saved) if isinstance(saved, SavedSweep) else _of_run(comparison_of(saved), saved)
     return {NAME: "".join(f"{line}\n" for line in lines).encode()}
@@ -98,9 +100,7 @@ def _of_sweep(saved: SavedSweep) -> Iterator[str]:
     points, paths = saved.points, saved.paths
     arms, order = arms_of(points), points_of(points, paths)
     metric = "ttft_s.mean"
-    columns = [
-        [_of_row(row) for row in values_of(points, metric, arm.name, order).itertuples(index=False)] for arm in arms
-    ]
+    columns = [estimates(points, metric, arm.name, order) for arm in arms]
     digits = decimals(estimate.value for column in columns for estimate in column)
     cells = [[_plus_minus(estimate, digits) for estimate in column] for column in columns]
     values = [[escaped(str(value)) for value in order[path]] for path in paths]
@@ -141,7 +141,7 @@ def _math(told: str) -> str:
     """Return a number with a true minus sign; powers of ten as people write them."""
     if told == UNDEFINED:
         return _dash()
-    return f"${re.sub(r'e[+]?(-?)0*([0-9]+)', r' \\cdot 10^{\1\2}', told)}$"
+    return f"${_POWER.sub(_AS_POWER, told)}$"
 
 
 def _dash() -> str:
@@ -151,10 +151,3 @@ def _dash() -> str:
 def _comment(text: str) -> str:
     """Return a text that ends no comment."""
     return " ".join(text.split())
-
-
-def _of_row(row: Any) -> Estimate:
-    return Estimate(*(None if number != number else number for number in row))
-
-
-LATEX = Export(make, "the main table as a LaTeX tabular (booktabs)")

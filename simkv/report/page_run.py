@@ -39,7 +39,6 @@ def context(saved: SavedRun, played: Sequence[Section]) -> dict[str, Any]:
         "played": list(played),
         "notes": [note.replace("+-", "±") for note in notes(comparison)],
         "manifest": saved.manifest,
-        "folder": saved.path.resolve().name,
     }
 
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from simkv.metrics import MB_BYTES
 from simkv.report.comparison import ArmInfo
 from simkv.report.figures import STYLE, arm_styles
 from simkv.report.layout import decimals, with_interval
@@ -20,19 +21,12 @@ from simkv.report.page import Section
 from simkv.report.page_run import line_of
 from simkv.report.reading import SavedSweep
 from simkv.report.svg import inline
+from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
 from simkv.results import STATUSES
 from simkv.statistics import Estimate
 
 _SIZE_INCH = (4.7, 3.3)
 _MOST_DECIMALS = 3
-
-#: Metric -> title and axis label. Those that say nothing in a sweep are left out of it.
-METRICS = {
-    "ttft_s.mean": ("Mean time to first token", "mean TTFT [s]"),
-    "ttft_s.p99": ("99th percentile of time to first token", "p99 TTFT [s]"),
-    "any_hit_ratio": ("Queries with a prefetched unit in time", "any hit ratio"),
-    "wasted_bytes": ("Wasted bytes a replication", "wasted bytes"),
-}
 
 
 def context(saved: SavedSweep) -> dict[str, Any]:
@@ -44,7 +38,7 @@ def context(saved: SavedSweep) -> dict[str, Any]:
         "title": str(saved.header["scenario"]),
         "told": f"sweep over {', '.join(paths)}: {_counted(len(order) + len(saved.failures), 'point')}, "
         f"{len(saved.failures)} failed",
-        "sentences": list(_sentences(points, arms)),
+        "sentences": list(_sentences(points, order, arms)),
         "warnings": list(_warnings(points, saved.failures)),
         "arms": [
             {"name": arm.name, "mark": None, "reference": arm.reference, "line": line_of(style)}
@@ -61,55 +55,43 @@ def context(saved: SavedSweep) -> dict[str, Any]:
     }
 
 
-def arms_of(points: pd.DataFrame) -> tuple[ArmInfo, ...]:
-    """Return the arms of a sweep in the order of its table; those marked so are references."""
-    marked = points[(points["metric"] == "is_reference") & (points["value"] == 1)]["arm"]
-    references = set(marked)
-    names = [str(name) for name in points["arm"].unique()]
-    return tuple(
-        ArmInfo(name, reference="no real system could be this" if name in references else "") for name in names
-    )
-
-
-def points_of(points: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
-    """Return point_id and paths, a row a finished point, in the order of the grid."""
-    return points.drop_duplicates("point_id")[["point_id", *paths]].reset_index(drop=True)
-
-
-def values_of(points: pd.DataFrame, metric: str, arm: str, order: pd.DataFrame) -> pd.DataFrame:
-    """Return value and interval of an arm, a row a point, in order."""
-    found = points[(points["metric"] == metric) & (points["arm"] == arm)].drop_duplicates("point_id").set_index("point_id")
-    return found[["value", "ci_low", "ci_high"]].reindex(order["point_id"])
-
-
-def _sentences(points: pd.DataFrame, arms: tuple[ArmInfo, ...]) -> Iterator[str]:
+def _sentences(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, ...]) -> Iterator[str]:
     feasible = [arm.name for arm in arms if not arm.reference]
-    means = points[(points["metric"] == "ttft_s.mean") & points["arm"].isin(feasible)].dropna(subset=["value"])
-    if not len(means):
-        yield "No request finished at any point." if len(points) else "No point finished."
+    columns = [estimates(points, "ttft_s.mean", name, order) for name in feasible]
+    known = [
+        found
+        for row in zip(*columns, strict=True)
+        if (found := [(e.value, place, e) for place, e in enumerate(row) if e.value is not None])
+    ]
+    if not known:
+        yield "No request finished at any point." if len(order) else "No point finished."
         return
-    best = means.loc[means.groupby("point_id", sort=False)["value"].idxmin()]
+    best = [min(row)[:2] for row in known]
     if len(feasible) == 1:
-        low, high = best["value"].min(), best["value"].max()
+        low, high = min(best)[0], max(best)[0]
         digits = decimals([low, high])
-        yield f"One arm, {feasible[0]}: mean time to first token from {low:.{digits}f} to {high:.{digits}f} s over the points."
+        span = f"{low:.{digits}f} s" if low == high else f"{low:.{digits}f} to {high:.{digits}f} s"
+        yield f"One arm, {feasible[0]}: mean time to first token {span} at {_counted(len(best), 'point')}."
         return
-    counts = best["arm"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
-    told = ", ".join(f"{arm} at {count}" for arm, count in counts.items())
+    counts = {name: sum(place == index for _, place in best) for index, name in enumerate(feasible)}
+    ranked = sorted(counts, key=lambda name: -counts[name])
+    told = ", ".join(f"{name} at {counts[name]}" for name in ranked if counts[name])
     yield f"Lowest mean time to first token of what a real system could be, at {_counted(len(best), 'point')}: {told}."
-    if means["ci_low"].isna().all():
+    yield from _certainty([[e for *_, e in sorted(row, key=lambda each: each[:2])] for row in known])
+
+
+def _certainty(rows: list[list[Estimate]]) -> Iterator[str]:
+    """Say at how many points the interval of the lowest mean meets another's."""
+    if not any(estimate.interval for row in rows for estimate in row):
         yield "One replication: no interval can be given, and any difference may be chance."
         return
-    unclear = sum(_overlaps(group) for _, group in means.groupby("point_id", sort=False))
+    unclear = sum(any(_meet(best, other) for other in others) for best, *others in rows)
     if unclear:
         yield f"At {unclear} of them the interval of the lowest mean meets that of another: the best may be that one."
 
 
-def _overlaps(group: pd.DataFrame) -> bool:
-    """Return whether the interval of the lowest mean meets that of another arm."""
-    best = group.loc[group["value"].idxmin()]
-    others = group[group["arm"] != best["arm"]]
-    return bool((others["ci_low"] <= best["ci_high"]).any())
+def _meet(best: Estimate, other: Estimate) -> bool:
+    return best.high is not None and other.low is not None and other.low <= best.high
 
 
 def _warnings(points: pd.DataFrame, failures: pd.DataFrame) -> Iterator[str]:
@@ -157,33 +139,35 @@ def _draw(
 ) -> None:
     places = np.arange(len(order))
     for place, (arm, style) in enumerate(arm_styles(arms)):
-        rows = values_of(points, metric, arm.name, order)
-        axes.plot(places, rows["value"], marker="o", markersize=3.5, gid=f"arm-{place}", **style)
+        found = estimates(points, metric, arm.name, order)
+        value, low, high = ([_number(getattr(each, part)) for each in found] for part in ("value", "low", "high"))
+        axes.plot(places, value, marker="o", markersize=3.5, gid=f"arm-{place}", **style)
         look: Any = {"color": style["color"], "alpha": 0.18, "linewidth": 0, "zorder": 1, "gid": f"arm-{place}"}
-        axes.fill_between(places, rows["ci_low"].to_numpy(), rows["ci_high"].to_numpy(), **look)
+        axes.fill_between(places, low, high, **look)
     axes.set_xticks(places, [str(value) for value in order[axis]], rotation=30, ha="right", rotation_mode="anchor")
     axes.set_ylim(bottom=0)
 
 
 def _tables(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, ...]) -> Iterator[dict[str, Any]]:
     for metric, (title, label) in METRICS.items():
-        if metric not in set(points["metric"]):
-            continue
-        scale, unit = (1e6, " [MB]") if metric.endswith("bytes") else (1.0, " [s]" if "[s]" in label else "")
-        columns = [
-            [_estimate(row, scale) for row in values_of(points, metric, arm.name, order).itertuples(index=False)]
-            for arm in arms
-        ]
+        columns = [estimates(points, metric, arm.name, order) for arm in arms]
         if not any(estimate.value for column in columns for estimate in column):
             continue
+        unit = " [MB]" if metric.endswith("bytes") else " [s]" if "[s]" in label else ""
+        if unit == " [MB]":
+            columns = [[_megabytes(estimate) for estimate in column] for column in columns]
         digits = decimals([estimate.value for column in columns for estimate in column], _MOST_DECIMALS)
         rows = [[with_interval(estimate, digits) for estimate in row] for row in zip(*columns, strict=True)]
         yield {"title": title + unit, "rows": rows}
 
 
-def _estimate(row: Any, scale: float) -> Estimate:
-    value, low, high = (None if math.isnan(number) else number / scale for number in row)
+def _megabytes(found: Estimate) -> Estimate:
+    value, low, high = (None if each is None else each / MB_BYTES for each in (found.value, found.low, found.high))
     return Estimate(value, low, high)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _counted(count: int, noun: str) -> str:

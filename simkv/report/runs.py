@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,13 +144,13 @@ def _run(
 def _parts(path: Path, columns: dict[str, str]) -> dict[tuple[str, int], dict[str, list[Any]]]:
     """Return the columns of each run, its rows in the order in which they were written."""
     table = _table(path, columns)
-    arms, numbers = table["arm"].to_pylist(), table["replication"].to_pylist()
-    starts = [0] if len(arms) else []
-    starts += [i for i in range(1, len(arms)) if (arms[i], numbers[i]) != (arms[i - 1], numbers[i - 1])]
+    rows = zip(table["arm"].to_pylist(), table["replication"].to_pylist(), strict=True)
     found: dict[tuple[str, int], dict[str, list[Any]]] = {}
-    for start, end in zip(starts, [*starts[1:], len(arms)], strict=True):
-        part = table.slice(start, end - start)
-        found[arms[start], numbers[start]] = {n: part[n].to_pylist() for n in columns if n not in _KEYS}
+    start = 0
+    for which, group in groupby(rows):
+        part = table.slice(start, sum(1 for _ in group))
+        found[which] = {name: part[name].to_pylist() for name in columns if name not in _KEYS}
+        start += part.num_rows
     return found
 
 
