@@ -7,11 +7,15 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from simkv.report.reading import SavedRun, SavedSweep
 
 
 @click.command(short_help="Show saved results, or write them as other tools read them.")
@@ -23,7 +27,11 @@ from simkv.registry import did_you_mean
     "--sessions", type=click.IntRange(min=1), metavar="N", help="A timeline shows the first N sessions.  [default: all]"
 )
 @click.option("--window", metavar="FROM..TO", help="A timeline shows this time, such as '90 s..5 min'.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to.  [default: DIR/TARGET]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The page, or the folder of an export.  [default: DIR/report.html, DIR/TARGET]",
+)
 def report(
     folder: Path,
     *,
@@ -34,14 +42,20 @@ def report(
     window: str | None,
     out: Path | None,
 ) -> None:
-    """Read the results in DIR, of a run or a sweep, and write them for people or for another tool."""
+    """Read the results in DIR, of a run or a sweep, and write them for people or for another tool.
+
+    Without --export, DIR/report.html: one page that needs no network and no other file.
+    """
     from simkv.export import EXPORTS, Choice
     from simkv.recording import parse_window
     from simkv.report.reading import read
 
     saved = read(folder)
     if target is None:
-        raise click.UsageError("want --export TARGET")
+        if arm is not None:
+            raise click.UsageError("--arm is for --export; the page shows all arms")
+        click.echo(_write_page(saved, out))
+        return
     if target not in EXPORTS:
         known = ", ".join(EXPORTS)
         raise InputError(f"unknown target {target!r}{did_you_mean(target, list(EXPORTS))}; known: {known}", "--export")
@@ -51,6 +65,17 @@ def report(
     write_files(files, place)
     for name in files:
         click.echo(place / name)
+
+
+def _write_page(saved: SavedRun | SavedSweep, out: Path | None) -> Path:
+    """Write the page of a folder, and return where."""
+    from simkv.report import page
+
+    place = out or saved.path / page.NAME
+    if place.is_dir():
+        raise InputError("is a folder; want a file for the page", str(place))
+    write_files({place.name: page.page(saved).encode()}, place.parent)
+    return place
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:

@@ -3,7 +3,7 @@
 A target takes a saved folder and returns the files that it wants written; nothing here writes.
 """
 
-from simkv.export import aiperf, hicache, lmcache, perfetto, vllm, vllm_bench
+from simkv.export import aiperf, hicache, latex, lmcache, perfetto, vllm, vllm_bench
 from simkv.export.target import Choice, Export
 
 #: Targets of `simkv report DIR --export NAME`.
@@ -13,6 +13,7 @@ EXPORTS: dict[str, Export] = {
     "vllm-bench": Export(vllm_bench.make, "arms with the keys of `vllm bench serve`, and what `sweep plot` reads"),
     "lmcache": Export(lmcache.make, "an arm as LMCache's YAML, with the least hit that is worth fetching"),
     "hicache": Export(hicache.make, "an arm as the flags of SGLang with HiCache, threshold and timeouts included"),
+    "latex": Export(latex.make, "the main table of a run or sweep as a LaTeX tabular with booktabs rules"),
     "vllm": Export(vllm.make, "an arm as the flags of `vllm serve`, with LMCache's YAML where it fetches KV"),
 }
 

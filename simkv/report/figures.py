@@ -5,9 +5,9 @@ Matplotlib's object interface only: no global state, nothing shown, equal compar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from simkv.metrics import Floats, Observed
+from simkv.statistics import student_quantile
 from simkv.units import format_seconds
 
 if TYPE_CHECKING:
@@ -28,8 +29,24 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES = ("-", "--", "-.")
 _REFERENCES = (("#000000", ":"), ("#7A7A7A", (0, (4, 1.5, 1, 1.5, 1, 1.5))), ("#404040", (0, (1, 4))))
 
+
+class Bar(NamedTuple):
+    """One part of every arm's bar.
+
+    Attributes
+    ----------
+    totals : one an arm, over all replications.
+    hatch : as Matplotlib has it; "" = none.
+    """
+
+    label: str
+    totals: Sequence[float]
+    colour: str
+    hatch: str
+
+
 #: Bars from the left: label, outcomes, colour, hatch. Waste is warm and hatched: it reads without colour too.
-_BYTES = (
+_OUTCOMES = (
     ("used in time", ("used_in_time",), "#0072B2", ""),
     ("used late", ("used_late",), "#56B4E9", ""),
     ("open at end", ("in_flight_at_end", "resident_at_end"), "#009E73", ""),
@@ -39,6 +56,8 @@ _BYTES = (
 )
 _DEMAND_COLOUR = "#BBBBBB"
 _OTHER_COLOUR = "#EEEEEE"
+
+_CURVE_POINTS = 1000  # a curve of more is the same picture in a larger file
 
 STYLE: Any = {
     "font.size": 10,
@@ -50,30 +69,46 @@ STYLE: Any = {
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "simkv",  # ids in the SVG would else be random
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with dollars in it is a name
 }
-_CURVE_POINTS = 1000  # a curve of more is the same picture in a larger file
 _LOG_SPREAD = 20  # p99 / p1 from which a linear axis hides the short waits
 
 
 def ttft_cdf(comparison: Comparison) -> Figure:
     """Return the share of all requests that had their first token within t, by arm.
 
-    Requests that never finished count in the share's denominator: such a curve ends below 1.
+    Requests that never finished count in the share's denominator: such a curve ends below 1. The band is the
+    95 % Student interval of the share over replications, at each t alone.
     """
-    waits = {arm.name: _pooled_ttft(comparison, arm) for arm in comparison.arms}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = figure.add_subplot()
-        for arm, style in _styles(comparison.arms):
-            times_s, total = waits[arm.name]
-            label = f"{arm.name} (reference)" if arm.reference else arm.name
-            axes.plot(*_steps(times_s, total), drawstyle="steps-post", label=label, **style)
-        _time_axis(axes, np.concatenate([times_s for times_s, _ in waits.values()]))
-        axes.set(ylim=(0, 1.01), ylabel="share of requests")
+        draw_ttft_cdf(axes, comparison)
         pooled = f" ({comparison.replications} replications pooled)" if comparison.replications > 1 else ""
         axes.set_title(f"{comparison.scenario.name}: who waits how long{pooled}", loc="left")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def draw_ttft_cdf(axes: Axes, comparison: Comparison, points: int = _CURVE_POINTS) -> None:
+    """Draw one curve an arm and its band; each is in the group (SVG) of its arm's place, `arm-0` and up.
+
+    Parameters
+    ----------
+    points : about so many of each curve.
+    """
+    waits = {arm.name: _waits(comparison, arm) for arm in comparison.arms}
+    for place, (arm, style) in enumerate(arm_styles(comparison.arms)):
+        runs = waits[arm.name]
+        times_s, share = _steps(np.sort(np.concatenate([t for t, _ in runs])), sum(n for _, n in runs), points)
+        label = f"{arm.name} (reference)" if arm.reference else arm.name
+        axes.plot(times_s, share, drawstyle="steps-post", label=label, gid=f"arm-{place}", **style)
+        if len(runs) > 1 and times_s.size:
+            low, high = _band(times_s, runs)
+            look: Any = {"color": style["color"], "alpha": 0.18, "linewidth": 0, "step": "post", "zorder": 1}
+            axes.fill_between(times_s, low, high, gid=f"arm-{place}", **look)
+    _time_axis(axes, np.concatenate([times_s for runs in waits.values() for times_s, _ in runs]))
+    axes.set(ylim=(0, 1.01), ylabel="share of requests")
 
 
 def where_bytes_went(comparison: Comparison) -> Figure:
@@ -83,7 +118,7 @@ def where_bytes_went(comparison: Comparison) -> Figure:
         figure = Figure(figsize=(7.6, 1.9 + 0.42 * len(arms)), layout="constrained")
         axes = figure.add_subplot()
         left = np.zeros(len(arms))
-        for label, parts, colour, hatch in _bars(arms):
+        for label, parts, colour, hatch in bars_of_bytes(arms):
             widths = np.array(parts, dtype=np.float64) / comparison.replications
             if widths.any():
                 axes.barh(
@@ -135,13 +170,20 @@ def save_all(comparison: Comparison, folder: Path) -> list[Path]:
     return written
 
 
-def _pooled_ttft(comparison: Comparison, arm: ArmInfo) -> tuple[Floats, int]:
+def _waits(comparison: Comparison, arm: ArmInfo) -> list[tuple[Floats, int]]:
+    """Return of each replication the sorted TTFT of what finished, and how many requests there were."""
     runs = [Observed.of(run) for run in comparison.runs(arm.name)]
-    finished = [run.ttft_s[run.finished] for run in runs]
-    return np.sort(np.concatenate(finished)), sum(run.key.size for run in runs)
+    return [(np.sort(run.ttft_s[run.finished]), run.key.size) for run in runs]
 
 
-def _styles(arms: tuple[ArmInfo, ...]) -> Iterator[tuple[ArmInfo, dict[str, Any]]]:
+def _band(times_s: Floats, runs: list[tuple[Floats, int]]) -> tuple[Floats, Floats]:
+    """Return the ends of the interval of the share that had its first token within each time."""
+    shares = np.array([np.searchsorted(known, times_s, side="right") / max(1, total) for known, total in runs])
+    half = student_quantile(len(runs)) * shares.std(axis=0, ddof=1) / np.sqrt(len(runs))
+    return np.clip(shares.mean(axis=0) - half, 0, 1), np.clip(shares.mean(axis=0) + half, 0, 1)
+
+
+def arm_styles(arms: tuple[ArmInfo, ...]) -> Iterator[tuple[ArmInfo, dict[str, Any]]]:
     """Yield each arm's line: feasible arms in colour, references in black and grey."""
     feasible = references = 0
     for arm in arms:
@@ -155,10 +197,10 @@ def _styles(arms: tuple[ArmInfo, ...]) -> Iterator[tuple[ArmInfo, dict[str, Any]
             feasible += 1
 
 
-def _steps(times_s: Floats, total: int) -> tuple[Floats, Floats]:
+def _steps(times_s: Floats, total: int, points: int) -> tuple[Floats, Floats]:
     if not times_s.size:
         return np.empty(0), np.empty(0)
-    ranks = np.unique(np.linspace(0, times_s.size - 1, min(times_s.size, _CURVE_POINTS)).astype(np.int64))
+    ranks = np.unique(np.linspace(0, times_s.size - 1, min(times_s.size, points)).astype(np.int64))
     return np.append(times_s[:1], times_s[ranks]), np.append(0.0, (ranks + 1) / total)
 
 
@@ -175,11 +217,21 @@ def _time_axis(axes: Axes, times_s: Floats) -> None:
         axes.set_xlabel("time to first token [s]")
 
 
-def _bars(arms: tuple[ArmSummary, ...]) -> Iterator[tuple[str, list[int], str, str]]:
+def bars_of_bytes(arms: tuple[ArmSummary, ...]) -> Iterator[Bar]:
+    """Yield what becomes of wire bytes, from the left of a bar: demand, speculation by how it ended, the rest."""
     demand = [arm.link_bytes.get("demand", 0) for arm in arms]
-    yield "demand", demand, _DEMAND_COLOUR, ""
-    for label, outcomes, colour, hatch in _BYTES:
-        yield label, [sum(arm.speculative_bytes[o] for o in outcomes) for arm in arms], colour, hatch
+    yield Bar("demand", demand, _DEMAND_COLOUR, "")
+    for label, outcomes, colour, hatch in _OUTCOMES:
+        yield Bar(label, [sum(arm.speculative_bytes[o] for o in outcomes) for arm in arms], colour, hatch)
     carried = [sum(arm.link_bytes.values()) for arm in arms]
     other = [c - d - sum(arm.speculative_bytes.values()) for arm, c, d in zip(arms, carried, demand, strict=True)]
-    yield "control, other", [max(0, o) for o in other], _OTHER_COLOUR, ".."
+    yield Bar("control, other", [max(0, o) for o in other], _OTHER_COLOUR, "..")
+
+
+def bars_of_gpu_s(comparison: Comparison) -> Iterator[Bar]:
+    """Yield what GPUs spent their time on, from the left of a bar: demand, speculation by how it ended."""
+    arms = comparison.summary.arms
+    demand = [sum(gpu.demand_s for run in comparison.runs(arm.info.name) for gpu in run.gpus.values()) for arm in arms]
+    yield Bar("demand", demand, _DEMAND_COLOUR, "")
+    for label, outcomes, colour, hatch in _OUTCOMES:
+        yield Bar(label, [sum(arm.speculative_gpu_s[o] for o in outcomes) for arm in arms], colour, hatch)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import simkv
+from simkv.report import runs
 from simkv.report.rows import points_of, write
 from simkv.results import OUTCOMES, REQUEST_COLUMNS, SCHEMA_VERSION, STATUSES, TRANSFER_COLUMNS
 
@@ -60,7 +61,7 @@ class Played(Protocol):
 
 
 def save(comparison: Comparison, folder: Path) -> None:
-    """Write manifest.json, resolved.yaml, summary.json, run.log, requests, transfers and metrics (Parquet).
+    """Write manifest.json, resolved.yaml, summary.json, run.log, runs.jsonl and requests, transfers, metrics (Parquet).
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ def save(comparison: Comparison, folder: Path) -> None:
         "resolved.yaml": f"# schema_version: {SCHEMA_VERSION}\n{resolved(comparison.scenario)}",
         "summary.json": _json(comparison.to_json()),
         "run.log": "".join(f"{line}\n" for line in log_lines(comparison)),
+        runs.NAME: "".join(f"{line}\n" for line in runs.lines(comparison)),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")

@@ -39,15 +39,19 @@ DEFINITIONS = (
 
 def footnotes(comparison: Comparison) -> list[str]:
     """Return the lines below the table, wrapped."""
+    return [line for note in notes(comparison) for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Return what must be said below the table, one note each."""
     summary = comparison.summary
     words = {"baseline": summary.baseline, "dash": UNDEFINED}
-    notes = [f"[{number}] {reference}" for reference, number in marks(summary).items()]
-    notes += [definition.format(**words) for definition in DEFINITIONS]
-    notes += [_headline(summary), *_regrets(summary), *_certainty(comparison)]
-    notes.append(f"quality: {_quality(summary)}")
-    notes.append(f"GPU times: {_profiles(comparison.scenario)}{_extrapolated(summary)}")
-    notes += _run_notes(comparison)
-    return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    told = [f"[{number}] {reference}" for reference, number in marks(summary).items()]
+    told += [definition.format(**words) for definition in DEFINITIONS]
+    told += [_headline(summary), *_regrets(summary), *_certainty(comparison)]
+    told.append(f"quality: {quality(summary)}")
+    told.append(f"GPU times: {_profiles(comparison.scenario)}{_extrapolated(summary)}")
+    return told + _run_notes(comparison)
 
 
 def marks(summary: Summary) -> dict[str, int]:
@@ -102,7 +106,7 @@ def _ratio_method(comparison: Comparison) -> str:
     return "paired bootstrap" if comparison.replications >= FEWEST_BOOTSTRAPPED else "Student, of the logarithm"
 
 
-def _quality(summary: Summary) -> str:
+def quality(summary: Summary) -> str:
     """Return one text when all arms agree, else who says what (semantics F4)."""
     told: dict[str, list[str]] = {}
     for arm in summary.arms:

@@ -142,8 +142,8 @@ def summarise(arms: Sequence[ArmInfo], runs: Mapping[str, Sequence[RunResult]], 
     """
     seen = {arm.name: [Observed.of(run) for run in runs[arm.name]] for arm in arms}
     baseline = "none" if "none" in seen else arms[0].name
-    best = _fastest([arm.name for arm in arms if arm.may_be_best], seen)
-    against = references(arms, lambda names: _fastest(names, seen))
+    best = fastest([arm.name for arm in arms if arm.may_be_best], seen)
+    against = references(arms, lambda names: fastest(names, seen))
     knowing = {arm.name: [other for (name, _), other in against.items() if name == arm.name] for arm in arms}
     pairs = {
         (arm.name, other): [paired(a, b) for a, b in zip(seen[arm.name], seen[other], strict=True)]
@@ -175,7 +175,7 @@ def summarise(arms: Sequence[ArmInfo], runs: Mapping[str, Sequence[RunResult]], 
     return Summary(summaries, contrasts, baseline, best, corrected)
 
 
-def _fastest(names: Sequence[str], seen: Mapping[str, list[Observed]]) -> str | None:
+def fastest(names: Sequence[str], seen: Mapping[str, list[Observed]]) -> str | None:
     """Return the arm with the lowest mean TTFT over the turns finished in all of these; None of none."""
     if not names:
         return None

@@ -6,6 +6,7 @@ quote them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -57,20 +58,24 @@ def to_text(comparison: Comparison) -> str:
     -------
     Lines of at most 120 characters, ending in a newline.
     """
+    texts = [[heading(comparison)], *map(fitted, blocks(comparison).values()), footnotes(comparison)]
+    return "\n\n".join("\n".join(text) for text in texts) + "\n"
+
+
+def blocks(comparison: Comparison) -> dict[str, Callable[[int], Columns]]:
+    """Return the tables by title; each is called with the most decimals that there is room for."""
     summary = comparison.summary
-    blocks = [
-        [_heading(comparison)],
-        fitted(partial(_time_columns, summary)),
-        fitted(partial(_prefetch_columns, summary)),
-        fitted(partial(_miss_columns, summary)),
-        fitted(partial(_gain_columns, summary)),
-        fitted(partial(_byte_columns, summary, comparison.replications)),
-        footnotes(comparison),
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return {
+        "Waiting": partial(_time_columns, summary),
+        "Prefetching": partial(_prefetch_columns, summary),
+        "How needed units were found": partial(_miss_columns, summary),
+        "Stalls and regrets": partial(_gain_columns, summary),
+        "Bytes": partial(_byte_columns, summary, comparison.replications),
+    }
 
 
-def _heading(comparison: Comparison) -> str:
+def heading(comparison: Comparison) -> str:
+    """Return what was run, in one line."""
     name, seed = comparison.scenario.name, comparison.seed
     if comparison.replications == 1:
         return f"{name}: 1 replication, seed {seed}"

@@ -28,6 +28,7 @@ FILES = {
     "resolved.yaml",
     "summary.json",
     "run.log",
+    "runs.jsonl",
     "requests.parquet",
     "transfers.parquet",
     "metrics.parquet",

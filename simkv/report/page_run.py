@@ -1,0 +1,119 @@
+"""What the page of a run says: sentences, tables, figures, bars, notes and where it all comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from simkv.report import bars, runs, tables
+from simkv.report.comparison import Comparison
+from simkv.report.figures import STYLE, arm_styles, draw_ttft_cdf
+from simkv.report.footnotes import marks, notes
+from simkv.report.headline import headline
+from simkv.report.page import Section
+from simkv.report.reading import SavedRun
+from simkv.report.svg import inline
+from simkv.results import STATUSES
+from simkv.units import format_seconds
+
+_SIZE_INCH = (4.7, 3.3)  # small, so that its letters can be read on a phone
+_CURVE_POINTS = 240
+_MOST_DECIMALS = 3
+
+
+def context(saved: SavedRun, played: Sequence[Section]) -> dict[str, Any]:
+    """Return what the template shows."""
+    comparison = runs.comparison(saved)
+    return {
+        "title": comparison.scenario.name,
+        "told": tables.heading(comparison),
+        "sentences": headline(comparison),
+        "warnings": list(warnings(comparison)),
+        "arms": legend(comparison),
+        "tables": list(_tables(comparison)),
+        "figures": list(_figures(comparison)),
+        "bars": [bars.of_bytes(comparison), bars.of_gpu_s(comparison)],
+        "played": list(played),
+        "notes": [note.replace("+-", "±") for note in notes(comparison)],
+        "manifest": saved.manifest,
+    }
+
+
+def warnings(comparison: Comparison) -> Iterator[str]:
+    """Yield what a reader must know before any number."""
+    summary = comparison.summary
+    for status in STATUSES[1:]:
+        lost = {arm.info.name: arm.requests[status] for arm in summary.arms if arm.requests[status]}
+        if lost:
+            told = ", ".join(f"{name} {count:,} of {sum(_counts(comparison, name)):,}" for name, count in lost.items())
+            yield f"Requests {status.replace('_', ' ')}, which no mean includes: {told}."
+    if comparison.replications == 1:
+        yield "One replication: no interval can be given, and any difference may be chance."
+    shares = {arm.info.name: arm.metrics["extrapolated_time_ratio"].value or 0.0 for arm in summary.arms}
+    if max(shares.values(), default=0.0):
+        told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share)
+        yield f"GPU time priced outside the measured range of its profile: {told}."
+    references = {arm.info.name: arm.info.reference for arm in summary.arms if arm.info.reference}
+    if references:
+        told = "; ".join(f"{name}: {why}" for name, why in references.items())
+        yield f"Arms that no real system could be stand in the tables for reference: {told}."
+
+
+def legend(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return each arm's name, mark, and the look of its line."""
+    numbered = marks(comparison.summary)
+    return [
+        {"name": arm.name, "mark": numbered.get(arm.reference), "reference": arm.reference, "line": line_of(style)}
+        for arm, style in arm_styles(comparison.arms)
+    ]
+
+
+def _counts(comparison: Comparison, name: str) -> list[int]:
+    return next(list(arm.requests.values()) for arm in comparison.summary.arms if arm.info.name == name)
+
+
+def line_of(style: dict[str, Any]) -> dict[str, str]:
+    """Return a line's colour and dashes as SVG has them."""
+    dashes = {"-": "", "--": "5 2.5", "-.": "6 2.5 1.5 2.5", ":": "1.5 2.5"}
+    dash = style["linestyle"]
+    inks = {"#000000": "var(--ink)", "#7A7A7A": "var(--grey)", "#404040": "var(--soft)"}
+    told = dashes[dash] if isinstance(dash, str) else " ".join(f"{1.5 * length:g}" for length in dash[1])
+    return {"colour": inks.get(style["color"], style["color"]), "dash": told}
+
+
+def _tables(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for title, columns_with in tables.blocks(comparison).items():
+        (first, _), *columns = columns_with(_MOST_DECIMALS).items()
+        rows = [list(row) for row in zip(*(cells for _, cells in columns), strict=True)]
+        yield {
+            "title": title,
+            "first": first,
+            "heads": [head for head, _ in columns],
+            "rows": [[cell.strip().replace("+-", "± ") for cell in row] for row in rows],
+        }
+
+
+def _figures(comparison: Comparison) -> Iterator[Section]:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=_SIZE_INCH, layout="constrained")
+        draw_ttft_cdf(figure.add_subplot(), comparison, _CURVE_POINTS)
+    caption = "Share of all requests that had their first token within a time; a curve that ends below 1 lost requests."
+    if comparison.replications > 1:
+        caption += f" All {comparison.replications} replications; band: 95 % interval of the share over them."
+    yield Section("cdf", "Who waits how long", inline(figure, "cdf", _cdf_in_words(comparison)), caption, by_arm=True)
+
+
+def _cdf_in_words(comparison: Comparison) -> str:
+    told = []
+    for arm in comparison.summary.arms:
+        half, most = (arm.metrics[f"ttft_s.{p}"].value for p in ("p50", "p99"))
+        if half is not None and most is not None:
+            told.append(f"{arm.info.name}: half within {_s(half)}, 99 % within {_s(most)}")
+    return "Time to first token by arm. " + ("; ".join(told) or "No request finished") + "."
+
+
+def _s(value_s: float) -> str:
+    return format_seconds(float(f"{value_s:.3g}"))
