@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simkv import __version__
 from simkv.errors import InputError
 from simkv.units import format_bytes, parse_bytes
 
@@ -157,7 +156,7 @@ def _bring(url: str, part: _Part, size_bytes: int | None, progress: Progress | N
 def _once(url: str, part: _Part, size_bytes: int | None, progress: Progress | None) -> None:
     version = part.version(url)
     start = part.size_bytes if version else 0
-    headers = {"User-Agent": f"simkv/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": "simkv", "Accept-Encoding": "identity"}
     if start and version:
         headers |= {"Range": f"bytes={start}-", "If-Range": version}
     try:
