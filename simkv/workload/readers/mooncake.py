@@ -38,7 +38,7 @@ class MooncakeFormat(OneARecord):
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has Mooncake's fields."""
-        return "hash_ids" in first and "timestamp" in first
+        return "hash_ids" in first and "timestamp" in first and "parent_chat_id" not in first
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""

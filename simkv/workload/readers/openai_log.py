@@ -113,7 +113,9 @@ class OpenAiLogFormat:
         found = []
         for index, value in enumerate(fields.items(messages, "messages", "messages")):
             message = fields.mapping(value, f"messages[{index}]")
-            found.append(self._tokens.content(_text_of(message, f"messages[{index}]", must_count)))
+            role = fields.name(message.get("role"), f"messages[{index}].role")
+            text = f"{role}\n{_said(message, f'messages[{index}]', must_count)}"
+            found.append(self._tokens.content(text))
         return b"".join(found)
 
     def _answer(self, usage: dict[str, Any], answered: dict[str, Any]) -> int:
@@ -124,7 +126,7 @@ class OpenAiLogFormat:
             said = fields.items(answered["choices"], "choices", "choices")
             if said:
                 message = fields.mapping(fields.mapping(said[0], "choices[0]").get("message"), "choices[0].message")
-                return max(1, self._tokens.count(_text_of(message, "choices[0].message", must_count=True)))
+                return max(1, self._tokens.count(_said(message, "choices[0].message", must_count=True)))
         if not self.answer_tokens:
             raise ValueError(
                 "no usage.completion_tokens and no choices; want answer_tokens, the length of such answers"
@@ -160,10 +162,10 @@ def _created(answered: dict[str, Any]) -> float | None:
     return None if created is None else fields.seconds(created, "created")
 
 
-def _text_of(message: dict[str, Any], at: str, must_count: bool) -> str:
-    """Return who says what, as one text; what is no text stands as JSON, and has no known length."""
+def _said(message: dict[str, Any], at: str, must_count: bool) -> str:
+    """Return what a message says, as one text; what is no text stands as JSON, and has no known length."""
     content = message.get("content")
-    said = [fields.name(message.get("role"), f"{at}.role")]
+    said: list[str] = []
     if isinstance(content, str):
         said.append(content)
     elif content is not None:

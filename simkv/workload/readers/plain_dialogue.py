@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from secrets import token_bytes
 from typing import Any
@@ -100,7 +100,9 @@ class PlainDialogueFormat:
             self.left_out["dialogues_without_an_answer"] += 1
             return None
         if not document:
-            return session_of(name, requests, "excluded", self.block_tokens)
+            session = session_of(name, requests, "excluded", self.block_tokens)
+            has_blocks = any(turn.block_runs for turn in session.turns)
+            return session if has_blocks else replace(session, layout="document_first")
         tokens = self._tokens.count(document)
         chunks = tuple(min(self.chunk_tokens, tokens - at) for at in range(0, tokens, self.chunk_tokens))
         asked = tuple(range(len(chunks)))
