@@ -58,7 +58,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
         raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line") from None
     except BrokenJsonError as error:
         hint = " (is the file cut short?)" if error.is_cut else ""
-        raise ValueError(f"{error}{hint}") from None
+        raise BrokenJsonError(f"{error}{hint}", error.line, error.is_cut) from None
 
 
 class BrokenJsonError(ValueError):

@@ -110,11 +110,10 @@ class Records:
             size += len(following)
             if size > MAX_LINE_BYTES:
                 raise InputError(f"a document of more than {MAX_LINE_BYTES >> 20} MiB", str(self._path))
-        text = b"\n".join(whole)
         try:
-            return parse_object(text)
-        except ValueError:
-            self.line = _line_of(text)
+            return parse_object(b"\n".join(whole))
+        except BrokenJsonError as error:
+            self.line = error.line
             raise
 
     def _array(self) -> Generator[Record, None, None]:
@@ -253,25 +252,13 @@ class _Text:
 
 def _begins_an_object(line: bytes) -> bool:
     """Return whether a line is no object but might be the beginning of one."""
-    if not line.lstrip().startswith(b"{") or _ends_an_object(line):
+    text = line.strip()
+    if not text.startswith(b"{") or (text.endswith(b"}") and len(text) > 1):
         return False
     try:
         parse_object(line)
-    except ValueError:
-        return True
-    return False
-
-
-def _ends_an_object(line: bytes) -> bool:
-    return line.rstrip().endswith(b"}") and len(line) > 1
-
-
-def _line_of(text: bytes) -> int:
-    """Return the line at which JSON stops being valid."""
-    try:
-        whole_object(text.decode(errors="replace"))
     except BrokenJsonError as error:
-        return error.line
+        return error.is_cut
     except ValueError:
-        return 1
-    return 1
+        pass
+    return False
