@@ -93,7 +93,7 @@ def test_chats_want_a_source_of_think_times(tmp_path: Path, name: str) -> None:
 
 
 def test_the_dialogue_so_far_is_reused(tmp_path: Path) -> None:
-    """Of a chat's second prompt, 40 tokens in blocks of 4, those of the first are there: 16 tokens less its last block."""
+    """Of a second prompt of 40 tokens, in blocks of 4, those of the first are there: 16 tokens less its last block."""
     told = ("session_rate: 6 /min", "sessions: 1", "format: {name: sharegpt-lengths, block_tokens: 4}")
     talk = jsonl([{"turns": [["u", 16], ["a", 20], ["u", 4], ["a", 2]]}])
     done = played(tmp_path, talk, *told, "think: claude-code")

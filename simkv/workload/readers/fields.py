@@ -47,7 +47,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     {'a': 1}
     >>> parse_object(b'{"a": 1, "a": }')
     Traceback (most recent call last):
-    ValueError: not JSON: Expecting value at column 15
+    simkv.workload.readers.fields.BrokenJsonError: not JSON: Expecting value at column 15
     """
     if not line.strip():
         raise ValueError("empty line; want a JSON object")

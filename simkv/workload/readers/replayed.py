@@ -20,8 +20,8 @@ from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 from simkv.workload.readers.timed import Timed, sessions_in_order
 
-_TIMES = ("queued_s", "scheduled_s", "first_token_s", "last_token_s")
-_OPTIONAL = ("id", "arrival_s", "block_ids", "priority")
+TIMES = ("queued_s", "scheduled_s", "first_token_s", "last_token_s")
+OPTIONAL = ("id", "arrival_s", "block_ids", "priority")
 #: LLMServingSim's own names and ours; its clock has any zero.
 _NAMES = {
     "request_id": "id",
@@ -67,13 +67,13 @@ def replayed(record: dict[str, Any], block_tokens: int) -> Replayed:
     Examples
     --------
     >>> row = {"input_tokens": 20, "output_tokens": 1, "block_ids": [4]}
-    >>> replayed(row | dict(zip(_TIMES, (0, 0.5, 1, 1))), 16).blocks
+    >>> replayed(row | dict(zip(TIMES, (0, 0.5, 1, 1))), 16).blocks
     (Run(start=4, count=1),)
     """
-    fields.check_keys(record, ("input_tokens", "output_tokens", *_TIMES), _OPTIONAL)
+    fields.check_keys(record, ("input_tokens", "output_tokens", *TIMES), OPTIONAL)
     tokens = fields.whole(record["input_tokens"], "input_tokens", 1)
     output_tokens = fields.whole(record["output_tokens"], "output_tokens", 1)
-    measured = Measured(*(fields.seconds(record[name], name) for name in _TIMES))
+    measured = Measured(*(fields.seconds(record[name], name) for name in TIMES))
     queued_s, scheduled_s, first_s, last_s = measured
     if not queued_s <= scheduled_s < first_s <= last_s or (first_s < last_s) != (output_tokens > 1):
         wanted = "queued_s <= scheduled_s < first_token_s < last_token_s, the last two equal for one token alone"
