@@ -125,8 +125,9 @@ def read_traffic(scenario: Scenario, replication: int, seed: int) -> Traffic:
         made_from = stream(seed, replication, "generator").getrandbits(32)
         return Traffic(generator.header(), lambda: list(generator.sessions(made_from)), None, dict)
     assert workload.trace is not None  # the schema wants one of the two
-    settings = (workload.format, workload.max_input_tokens, workload.limit)
-    return _read_trace(workload.trace, _written(workload.trace), *settings)
+    name, params = workload.format or (None, {})
+    settings = (workload.max_input_tokens, workload.limit, tuple(params.items()))
+    return _read_trace(workload.trace, _written(workload.trace), name, *settings)
 
 
 def _written(path: Path) -> tuple[int, int]:
@@ -142,8 +143,9 @@ def _read_trace(
     format_name: str | None,
     max_input_tokens: int | None,
     limit: int | None,
+    params: tuple[tuple[str, object], ...],
 ) -> Traffic:
-    trace = open_trace(path, format_name, max_input_tokens, limit)
+    trace = open_trace(path, format_name, max_input_tokens, limit, dict(params))
     if not trace.header.has_sessions:
         return Traffic(trace.header, list, trace, trace.notes)
     sessions = lru_cache(maxsize=1)(lambda: list(trace.sessions()))

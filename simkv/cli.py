@@ -136,7 +136,7 @@ def run(
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenarios, for editors.")
 @_as_json
 def check(file: Path | None, settings: tuple[str, ...], resolved: bool, schema: bool, as_json: bool) -> None:
-    """Check FILE: a scenario (.yaml), trace (.jsonl, .gz, .xz), bandwidth series (.csv), profile or model (.json).
+    """Check FILE: a scenario (.yaml), a trace of any format, a bandwidth series (.csv), a profile or model (.json).
 
     For a scenario, builds every arm and tells what is known before any run: whether moving KV beats sending text, how
     long it takes to hide a chunk, how loaded links and GPUs are, and what prefetch can gain at most.
@@ -191,18 +191,21 @@ def trace() -> None:
 
 @trace.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Of the format, or its name.")
 @_as_json
-def info(path: Path, as_json: bool) -> None:
-    """Describe the trace at PATH: sessions, turns, tokens, think times, reuse."""
+def info(path: Path, params: tuple[str, ...], as_json: bool) -> None:
+    """Describe the trace at PATH: format and what it leaves to assume, sessions, turns, tokens, think times, reuse."""
     from simkv import workload
 
-    _print_facts(path, workload.info(path), as_json)
+    _print_facts(path, workload.info(workload.open_told(path, pairs(params, "-p"))), as_json)
 
 
 @trace.command()
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the generator.")
+@click.option(
+    "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the generator or the format."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the generator.")
 @_as_json
 def convert(source: str, out: Path, params: tuple[str, ...], seed: int, as_json: bool) -> None:
@@ -332,18 +335,14 @@ def _print_item(text: str, hang: int = 6) -> None:
 
 def _facts(file: Path) -> dict[str, Any]:
     """Return what is true of a trace, series, profile or model file."""
+    from simkv import workload
+
     if file.is_dir():
         raise InputError("is a folder; want a file", str(file))
-    if file.suffix == ".csv":
-        from simkv.workload import series
-
-        return dict(series.check(file))
-    if file.suffix == ".json":
-        return json_facts(file)
-    if file.suffix in (".jsonl", ".gz", ".xz"):
-        from simkv.workload import check
-
-        return dict(check(file))
+    if file.suffix in (".csv", ".json") and not workload.is_trace(file):
+        return json_facts(file) if file.suffix == ".json" else dict(workload.series.check(file))
+    if file.suffix in (".jsonl", ".gz", ".xz", ".csv", ".json", ".txt"):
+        return dict(workload.check(file))
     raise InputError("want a scenario (.yaml), trace (.jsonl, .gz, .xz), series (.csv) or profile (.json)", str(file))
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from simkv.errors import InputError
 from simkv.registry import did_you_mean
-from simkv.scenario import plugins
 from simkv.scenario.misfit import Misfit, Misfits
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ def workload(told: Workload) -> Iterator[Misfit]:
     for key in ("format", "limit", "max_input_tokens"):
         if getattr(told, key) is not None and told.trace is None:
             yield Misfit(f"{key} belongs to a trace; this workload has none", (key,), on_key=True)
-    if told.format is not None:
-        yield from _known_format(told.format)
     if told.starts == "poisson" and told.session_rate_per_s is None:
         yield Misfit("Poisson starts need session_rate, such as '2 /min'", ("starts",))
     if told.starts == "recorded" and told.sessions is not None:
@@ -43,13 +39,6 @@ def workload(told: Workload) -> Iterator[Misfit]:
         yield Misfit(message, ("sessions",))
     if told.starts == "recorded" and told.session_rate_per_s is not None:
         yield Misfit("recorded starts leave no use for session_rate; remove one of the two", ("starts",))
-
-
-def _known_format(name: str) -> Iterator[Misfit]:
-    try:
-        plugins.registry("trace-format").get(name)
-    except InputError as error:
-        yield Misfit(str(error), ("format",))
 
 
 def scenario(told: Scenario) -> Iterator[Misfit]:

@@ -66,7 +66,7 @@ class Workload(Part):
     ----------
     trace : file of recorded sessions; or else
     generator : what makes them up.
-    format : of the trace; None = told by its first line.
+    format : of the trace, with what the file does not say; None = told by its first record.
     sessions : drawn per replication, for Poisson starts; None = as many as there are.
     session_rate_per_s : [1/s] of Poisson starts.
     starts : "poisson", or "recorded" = as the trace has them.
@@ -78,7 +78,7 @@ class Workload(Part):
     """
 
     trace: FilePath | None = None
-    format: str | None = None
+    format: Annotated[PlugIn, OfKind("trace-format")] | None = None
     generator: Annotated[PlugIn, OfKind("generator")] | None = None
     sessions: Count | None = None
     session_rate_per_s: PositivePerSecond | None = Field(default=None, alias="session_rate")

@@ -24,14 +24,12 @@ from simkv.units import parse_bytes
 from simkv.workload.asked import Asked
 from simkv.workload.readers import fields
 from simkv.workload.readers.lines import numbered_lines
-from simkv.workload.readers.mooncake import runs_of
+from simkv.workload.readers.replayed import Measured, replayed
 
 _GIB_BYTES = parse_bytes("1 GiB")
 _NS_PER_S = 1e9  # latencies of node_config.json
 _GB_BYTES = parse_bytes("1 GB")
 _NULL_BLOCKS = 1  # the first block of vLLM's pool is a placeholder that nobody gets (its BlockPool.null_block)
-_TIMES = ("queued_s", "scheduled_s", "first_token_s", "last_token_s")
-_OPTIONAL = ("id", "arrival_s", "block_ids", "priority")
 _SERIES = ("t", "running")
 _MAX_BLOCK_TOKENS = 65_536  # more than any engine's; the scheduler keeps a number for each
 
@@ -58,15 +56,6 @@ _WITHOUT_EFFECT = (
     *("load_format", "download_dir", "trust_remote_code", "generation_config", "skip_tokenizer_init"),
     *("disable_log_stats", "enforce_eager"),
 )
-
-
-class Measured(NamedTuple):
-    """[s] When the run's engine got a request, scheduled it, and emitted its first and last token."""
-
-    queued_s: float
-    scheduled_s: float
-    first_token_s: float
-    last_token_s: float
 
 
 class Link(NamedTuple):
@@ -338,29 +327,9 @@ def _requests(path: Path, block_tokens: int) -> Iterator[tuple[Asked, Measured]]
 
 
 def _request(record: dict[str, Any], block_tokens: int) -> tuple[Asked, Measured]:
-    fields.check_keys(record, ("input_tokens", "output_tokens", *_TIMES), _OPTIONAL)
-    tokens = fields.whole(record["input_tokens"], "input_tokens", 1)
-    output_tokens = fields.whole(record["output_tokens"], "output_tokens", 1)
-    measured = Measured(*(fields.seconds(record[name], name) for name in _TIMES))
-    queued_s, scheduled_s, first_s, last_s = measured
-    if not queued_s <= scheduled_s < first_s <= last_s or (first_s < last_s) != (output_tokens > 1):
-        wanted = "queued_s <= scheduled_s < first_token_s < last_token_s, the last two equal for one token alone"
-        raise ValueError(f"want {wanted}, got {', '.join(f'{value:g}' for value in measured)} of {output_tokens}")
-    ids = fields.items(record.get("block_ids", []), "block_ids", "block ids")
-    if ids and len(ids) != tokens // block_tokens:
-        full = tokens // block_tokens
-        raise ValueError(f"block_ids: {tokens} tokens are {full} full blocks of {block_tokens}, got {len(ids)} ids")
-    priority = record.get("priority", 0)
-    if type(priority) is not int or abs(priority) > fields.MAX_COUNT:
-        raise ValueError(f"priority: want a whole number, got {fields.shown(priority)}")
-    asked = Asked(
-        arrival_s=queued_s,
-        input_tokens=tokens,
-        output_tokens=output_tokens,
-        runs=fields.distinct(runs_of(ids, "block_ids"), "block_ids"),
-        priority=priority,
-    )
-    return asked, measured
+    row = replayed(record, block_tokens)
+    arrival_s = row.measured.queued_s
+    return Asked(arrival_s, row.input_tokens, row.output_tokens, row.blocks, row.priority), row.measured
 
 
 def _running(path: Path) -> Iterator[tuple[float, int]]:

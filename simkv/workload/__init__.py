@@ -4,9 +4,9 @@
 a link can carry, and `convert` writes any of them in simkv's own format.
 """
 
-from simkv.workload.convert import convert
+from simkv.workload.convert import convert, open_told
 from simkv.workload.generators import GENERATORS, SERIES_GENERATORS
-from simkv.workload.readers import FORMATS, Trace, check, info, open_trace
+from simkv.workload.readers import FORMATS, Trace, check, info, is_trace, open_trace
 from simkv.workload.series import Series, read_series, write_series
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "check",
     "convert",
     "info",
+    "is_trace",
+    "open_told",
     "open_trace",
     "read_series",
     "write_series",

@@ -16,7 +16,7 @@ from simkv.units import Quantity, written_name
 from simkv.workload.bandwidth import read_foreign
 from simkv.workload.generators import GENERATORS, SERIES_GENERATORS
 from simkv.workload.output import write_lines
-from simkv.workload.readers import open_trace
+from simkv.workload.readers import FORMATS, Trace, open_trace
 from simkv.workload.readers.native import header_line, session_line
 from simkv.workload.series import Series, write_series
 
@@ -36,8 +36,9 @@ def convert(source: str, out: Path, params: Mapping[str, str], seed: int) -> dic
     source : path of a trace or of a bandwidth file, or `generator:NAME` for a generator of sessions or of a bandwidth
         series.
     out : file to write: .jsonl for sessions, .csv for a series, each plain or with .gz or .xz.
-    params : for a trace `format`, `max_input_tokens`, `limit`; for a bandwidth file those of `bandwidth.read_foreign`;
-        for a generator its parameters. Values are text, as a scenario would have it: `{"horizon": "2 h"}`.
+    params : for a trace `format`, `max_input_tokens`, `limit` and those of its format; for a bandwidth file those of
+        `bandwidth.read_foreign`; for a generator its parameters. Values are text, as a scenario would have it:
+        `{"horizon": "2 h"}`.
     seed : of a generator; a trace has nothing random.
 
     Returns
@@ -76,15 +77,37 @@ def convert(source: str, out: Path, params: Mapping[str, str], seed: int) -> dic
     return _write_sessions(header, generator.sessions(seed), out)
 
 
+def open_told(source: Path, params: Mapping[str, str]) -> Trace:
+    """Open a trace with what people say of it.
+
+    Parameters
+    ----------
+    params : `format`, `max_input_tokens`, `limit`, and the parameters of the format, as text.
+
+    Raises
+    ------
+    InputError : no such file, not a trace, or a bad parameter.
+    """
+    read = {key: _parse(key, text, _READ_PARAMS[key]) for key, text in params.items() if key in _READ_PARAMS}
+    told = {key: text for key, text in params.items() if key not in _READ_PARAMS}
+    trace = open_trace(source, **read)
+    if not told:
+        return trace
+    known = FORMATS.fields(trace.format)
+    for key in told:
+        if key not in known:
+            takes = [*_READ_PARAMS, *known]
+            hint = did_you_mean(key, takes)
+            raise InputError(f"a {trace.format} trace has no parameter {key!r}{hint}; it takes: {', '.join(takes)}")
+    return open_trace(source, **{**read, "format": trace.format}, params=parse_params(FORMATS, trace.format, told))
+
+
 def _convert_trace(source: Path, out: Path, params: Mapping[str, str]) -> dict[str, object]:
-    for key in params:
-        if key not in _READ_PARAMS:
-            hint = did_you_mean(key, list(_READ_PARAMS))
-            raise InputError(f"a trace has no parameter {key!r}{hint}; it takes: {', '.join(_READ_PARAMS)}")
-    values = {key: _parse(key, text, _READ_PARAMS[key]) for key, text in params.items()}
-    trace = open_trace(source, **values)
+    trace = open_told(source, params)
     _want_suffix(out, _TRACE_SUFFIXES, "a trace")
-    provenance = {**trace.header.provenance, "converted_from": source.name, **values}
+    told = {key: _parse(key, text, _READ_PARAMS[key]) for key, text in params.items() if key in _READ_PARAMS}
+    told |= {key: value for key, value in trace.params.items() if key != "tokenizer"}  # a path of this machine
+    provenance = {**trace.header.provenance, "converted_from": source.name, **told}
     header = dataclasses.replace(trace.header, provenance=provenance)
     return {**_write_sessions(header, trace.sessions(), out), **trace.notes()}
 

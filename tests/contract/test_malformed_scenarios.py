@@ -95,7 +95,7 @@ MUTATIONS = [
     ("trace: trace.jsonl", "trace: 7", ":6:10: workload.trace: want the path of a file, got 7"),
     ("trace: trace.jsonl", "generator: sequential-reading\n  turns: ten", ":7:10: workload.turns: want a whole number, got 'ten'"),
     ("trace: trace.jsonl", "generator: sequential-reading\n  limit: 3", ":7:3: workload: limit belongs to a trace; this workload has none"),
-    ("composition: naive", "format: mooncak", ":7:11: workload.format: unknown trace format 'mooncak'; did you mean 'mooncake'?; known: canard, claude-code, mooncake, mtrag, simkv.sessions, squad"),
+    ("composition: naive", "format: mooncak", ":7:11: workload.format: unknown trace format 'mooncak'; did you mean 'mooncake'?; known: {formats}"),
     ("composition: naive", "session_rate: 2 /min\n  starts: recorded", ":8:11: workload.starts: recorded starts leave no use for session_rate; remove one of the two"),
     ("composition: naive", "sessions: 3", ":7:13: workload.sessions: recorded starts replay every session once; want session_rate to draw some, or limit for fewer requests"),
     ("source: cloud", "source: phone", ":11:13: servers.phone.source: a server is no source for itself"),
@@ -159,11 +159,12 @@ def test_mutated(folder: Path, capsys: pytest.CaptureFixture[str], old: str, new
     """One change in a valid file, one line."""
     from simkv.compute.profile import PROFILES
     from simkv.policies import PREFETCH
+    from simkv.workload import FORMATS
 
     assert old in VALID
     (folder / "bad.yaml").write_text(VALID.replace(old, new, 1))
     expected = message.replace("{folder}", str(folder)).replace("{parent}", str(folder.parent))
-    for name, registry in (("{gpus}", PROFILES), ("{prefetches}", PREFETCH)):
+    for name, registry in (("{gpus}", PROFILES), ("{prefetches}", PREFETCH), ("{formats}", FORMATS)):
         expected = expected.replace(name, ", ".join(registry.names()))
     assert refused(folder, capsys) == f"error: {folder}/bad.yaml{expected}\n"
 

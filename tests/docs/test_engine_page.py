@@ -44,10 +44,11 @@ def test_the_words_above_the_tables_hold(done: list[Executed]) -> None:
 
 def test_what_the_page_says_of_the_folder_is_what_is_read() -> None:
     from simkv.validate import vllm_run
+    from simkv.workload.readers import replayed
 
     section = PAGE.split("## Your own run")[1].split("## ")[0]
     named = set(re.findall(r"`([a-z_]+)`", section))
-    assert {*vllm_run._TIMES, *vllm_run._OPTIONAL, *vllm_run._SERIES, "input_tokens", "output_tokens"} <= named
+    assert {*replayed.TIMES, *replayed.OPTIONAL, *vllm_run._SERIES, "input_tokens", "output_tokens"} <= named
 
 
 def percent(text: str) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.question import CHUNKS, FORMATS, MISSING, THINK_TIMES
+from simkv.workload.readers.question import CHUNKS, FORMATS, MISSING, THINK_TIMES, OneARecord
 from simkv.workload.readers.text import TOKENS_PER_WORD, content_words, tokens_of
 
 BLOCK_TOKENS = 16
@@ -19,16 +19,12 @@ BLOCK_TOKENS = 16
 
 @FORMATS.register("canard")
 @dataclass
-class CanardFormat:
+class CanardFormat(OneARecord):
     """QuAC dialogues of CANARD: lengths and words of questions as typed; no passages, so no scenario can play them."""
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has a dialogue's fields."""
         return "dialog_id" in first and "section" in first
-
-    def starts_with_header(self) -> bool:
-        """Return False: every line is a dialogue."""
-        return False
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""

@@ -22,7 +22,7 @@ from typing import Any
 from simkv.kv.block import Run
 from simkv.request import GapKind, Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.question import FORMATS
+from simkv.workload.readers.question import FORMATS, OneARecord
 
 #: [tokens] a block (block_size of every session).
 BLOCK_TOKENS = 64
@@ -59,7 +59,7 @@ class _Request:
 
 @FORMATS.register("claude-code")
 @dataclass
-class ClaudeCodeFormat:
+class ClaudeCodeFormat(OneARecord):
     """Claude Code sessions: requests with block runs, API and think times; forks are read once."""
 
     _seen_groups: set[str] = field(default_factory=set, init=False)  # the one thing that grows: a name a group
@@ -67,10 +67,6 @@ class ClaudeCodeFormat:
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has the fields of a recorded session."""
         return "hash_id_scope" in first and "requests" in first
-
-    def starts_with_header(self) -> bool:
-        """Return False: every line is a session."""
-        return False
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""

@@ -22,6 +22,11 @@ MAX_COUNT = 10**12
 #: Most words of one question or chunk, and most characters of a word: more is no list of content words.
 MAX_WORDS = 10_000
 MAX_WORD_CHARACTERS = 100
+#: [bytes] Most memory that one JSON object may take, and what CPython 3.11 wants for an object, a list and a value,
+#: which in a file are two bytes each.
+MAX_OBJECT_BYTES = 256 << 20
+_COSTS_BYTES = {"{": 230, "[": 64, ",": 40}
+_SMALL_BYTES = 1 << 20
 _SHOWN_CHARACTERS = 40
 
 
@@ -42,18 +47,47 @@ def parse_object(line: bytes) -> dict[str, Any]:
     {'a': 1}
     >>> parse_object(b'{"a": 1, "a": }')
     Traceback (most recent call last):
-    ValueError: not JSON: Expecting value at column 15
+    simkv.workload.readers.fields.BrokenJsonError: not JSON: Expecting value at column 15
     """
     if not line.strip():
         raise ValueError("empty line; want a JSON object")
+    check_size(line)
     try:
-        record = json.loads(line.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        is_cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
-        hint = " (is the file cut short?)" if is_cut else ""
-        raise ValueError(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}{hint}") from None
+        return whole_object(line.decode())[0]
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line") from None
+    except BrokenJsonError as error:
+        hint = " (is the file cut short?)" if error.is_cut else ""
+        raise BrokenJsonError(f"{error}{hint}", error.line, error.is_cut) from None
+
+
+class BrokenJsonError(ValueError):
+    """Text that is no JSON; `is_cut` where more of it might be; at which `line` of the text it breaks off."""
+
+    def __init__(self, message: str, line: int, is_cut: bool) -> None:
+        super().__init__(message)
+        self.line = line
+        self.is_cut = is_cut
+
+
+def whole_object(text: str, start: int | None = None) -> tuple[dict[str, Any], int]:
+    """Return the JSON object that text is, or that begins at a place of it, and where it ends.
+
+    Raises
+    ------
+    ValueError : no object; `BrokenJsonError` where it is no JSON.
+
+    Examples
+    --------
+    >>> whole_object('[{"a": 1}, {"b": 2}]', start=1)
+    ({'a': 1}, 9)
+    """
+    try:
+        record, end = (_JSON.decode(text), len(text)) if start is None else _JSON.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        is_cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
+        message = f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
+        raise BrokenJsonError(message, error.lineno, is_cut) from None
     except _RefusedError:
         raise
     except ValueError:  # Python's own bound on the digits of a whole number
@@ -62,7 +96,23 @@ def parse_object(line: bytes) -> dict[str, Any]:
         raise ValueError("JSON is nested too deeply") from None
     if not isinstance(record, dict):
         raise ValueError(f"want a JSON object, got {shown(record)}")
-    return record
+    return record, end
+
+
+def check_size(text: bytes | str) -> None:
+    """Refuse JSON that takes far more memory than its bytes, before it is taken.
+
+    Examples
+    --------
+    >>> check_size("[" + "[]," * 5_000_000)
+    Traceback (most recent call last):
+    ValueError: an object that takes more than 256 MiB of memory
+    """
+    if len(text) <= _SMALL_BYTES:
+        return
+    counts = {mark: text.count(mark.encode()) if isinstance(text, bytes) else text.count(mark) for mark in _COSTS_BYTES}
+    if sum(counts[mark] * cost for mark, cost in _COSTS_BYTES.items()) > MAX_OBJECT_BYTES:
+        raise ValueError(f"an object that takes more than {MAX_OBJECT_BYTES >> 20} MiB of memory")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,6 +128,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise _RefusedError(f"{text} is not a number that a trace may hold")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What are the lines of a trace file, read one at a time in bounded memory?
+"""What are the lines, or the bytes, of a trace file, read piece by piece in bounded memory?
 
 Plain, gzip and xz files are told apart by their first bytes, never by their name. Everything that can be wrong
 with a file as bytes (absent, a folder, cut short, damaged, one endless line) becomes one `InputError` here; what
@@ -11,7 +11,8 @@ import gzip
 import lzma
 import stat
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -23,6 +24,8 @@ MAX_LINE_BYTES = 64 << 20
 MAX_DECODER_BYTES = 256 << 20
 #: [bytes] Enough of a file to hold the header of its first compressed block.
 _HEAD_BYTES = 4096
+#: [bytes] Unpacked at a time where there are no lines.
+_PIECE_BYTES = 256 << 10
 _GZIP_MAGIC = b"\x1f\x8b"
 _XZ_MAGIC = b"\xfd7zXZ\x00"
 
@@ -47,21 +50,52 @@ def numbered_lines(path: Path) -> Generator[tuple[int, bytes], None, None]:
     [(1, b'one'), (2, b'two')]
     """
     number = 0
+    with _refusing(path, lambda: number + 1), _open(path) as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise InputError(f"line is longer than {MAX_LINE_BYTES >> 20} MiB", f"{path}:{number}")
+            yield number, line.rstrip(b"\r\n")
+
+
+def front(path: Path) -> bytes:
+    """Return how a plain, gzip or xz file begins: its first line, or as much of it as tells a format.
+
+    Raises
+    ------
+    InputError : as `numbered_lines`.
+    """
+    with _refusing(path, lambda: 1), _open(path) as file:
+        return file.readline(_HEAD_BYTES)
+
+
+def pieces(path: Path) -> Generator[bytes, None, None]:
+    """Yield the unpacked bytes of a file that need not have lines.
+
+    Raises
+    ------
+    InputError : the file cannot be read, is damaged or cut short.
+    """
+    line = 1
+    with _refusing(path, lambda: line), _open(path) as file:
+        while piece := file.read(_PIECE_BYTES):
+            line += piece.count(b"\n")
+            yield piece
+
+
+@contextmanager
+def _refusing(path: Path, line: Callable[[], int]) -> Iterator[None]:
+    """Turn whatever is wrong with a file as bytes into an error at a line."""
     try:
-        with _open(path) as file:
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise InputError(f"line is longer than {MAX_LINE_BYTES >> 20} MiB", f"{path}:{number}")
-                yield number, line.rstrip(b"\r\n")
+        yield
     except EOFError:
-        raise InputError("the compressed file is cut short", f"{path}:{number + 1}") from None
+        raise InputError("the compressed file is cut short", f"{path}:{line()}") from None
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"the compressed file is damaged: {_reason(error)}", f"{path}:{number + 1}") from error
+        raise InputError(f"the compressed file is damaged: {_reason(error)}", f"{path}:{line()}") from error
     except OSError as error:
-        raise InputError(f"cannot read on: {_reason(error)}", f"{path}:{number + 1}") from error
+        raise InputError(f"cannot read on: {_reason(error)}", f"{path}:{line()}") from error
     except MemoryError:
-        raise InputError("too large for the memory of this machine", f"{path}:{number + 1}") from None
+        raise InputError("too large for the memory of this machine", f"{path}:{line()}") from None
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -15,7 +15,7 @@ from simkv.kv.block import Run
 from simkv.kv.runmap import REGION_BLOCKS
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.question import FORMATS
+from simkv.workload.readers.question import FORMATS, OneARecord
 
 #: [tokens] a block (README of the FAST'25 release).
 BLOCK_TOKENS = 512
@@ -26,7 +26,7 @@ _KEYS = ("timestamp", "input_length", "output_length", "hash_ids")
 
 @FORMATS.register("mooncake")
 @dataclass
-class MooncakeFormat:
+class MooncakeFormat(OneARecord):
     """Mooncake's JSONL traces: timestamp, input and output length, global block ids; no sessions.
 
     Attributes
@@ -38,11 +38,7 @@ class MooncakeFormat:
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has Mooncake's fields."""
-        return "hash_ids" in first and "timestamp" in first
-
-    def starts_with_header(self) -> bool:
-        """Return False: every line is a request."""
-        return False
+        return "hash_ids" in first and "timestamp" in first and "parent_chat_id" not in first
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.question import FORMATS, MISSING, THINK_TIMES
+from simkv.workload.readers.question import FORMATS, MISSING, THINK_TIMES, OneARecord
 from simkv.workload.readers.text import content_words, tokens_of
 
 #: [tokens] a block (vLLM's).
@@ -28,16 +28,12 @@ _PASSAGE = re.compile(r".+-(?P<start>[0-9]+)-(?P<end>[0-9]+)")
 
 @FORMATS.register("mtrag")
 @dataclass
-class MtragFormat:
+class MtragFormat(OneARecord):
     """MTRAG conversations: the passages that each question needs, as independent chunks; words; no think times."""
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has a conversation's fields."""
         return "user_questions" in first and "turns" in first
-
-    def starts_with_header(self) -> bool:
-        """Return False: every line is a conversation."""
-        return False
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""

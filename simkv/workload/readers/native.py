@@ -6,12 +6,14 @@ Strict: what is not understood is refused, because a trace that is half read ans
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from simkv.request import Edit, GapKind, Layout, Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.question import FORMATS
+from simkv.workload.readers.question import FORMATS, OneARecord
+from simkv.workload.readers.records import Record
 
 NAME = "simkv.sessions"
 VERSION = 1
@@ -23,7 +25,7 @@ _TURN_KEYS = ("new_tokens", "answer_tokens", "think_s", "gap_kind")
 
 @FORMATS.register(NAME)
 @dataclass
-class NativeFormat:
+class NativeFormat(OneARecord):
     """simkv's own sessions: document chunks or block runs, think times, optional recorded starts."""
 
     _header: TraceHeader | None = field(default=None, init=False)
@@ -31,10 +33,6 @@ class NativeFormat:
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line is a header that calls itself simkv's."""
         return str(first.get("format", "")).startswith("simkv")
-
-    def starts_with_header(self) -> bool:
-        """Return True: the first line describes the trace."""
-        return True
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return the header of the trace."""
@@ -55,6 +53,14 @@ class NativeFormat:
             provenance=fields.provenance(first["provenance"]),
         )
         return self._header
+
+    def sessions(self, records: Iterable[Record]) -> Iterator[Session]:
+        """Yield the session on each line behind the header."""
+        for line, record in records:
+            if self._header is None:
+                self.header(record)
+            else:
+                yield self.session(record, line)
 
     def session(self, record: dict[str, Any], line: int) -> Session:
         """Return the session on one line."""

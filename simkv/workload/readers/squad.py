@@ -12,7 +12,7 @@ from typing import Any
 
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.question import FORMATS, MISSING, THINK_TIMES
+from simkv.workload.readers.question import FORMATS, MISSING, THINK_TIMES, OneARecord
 from simkv.workload.readers.text import TOKENS_PER_WORD, content_words, cut_in_chunks, tokens_of
 
 #: Chunks of a paragraph: the median paragraph of XQuAD has 5 questions, so that reader and document advance together.
@@ -24,16 +24,12 @@ _KEYS = ("article", "paragraph", "context", "qas")
 
 @FORMATS.register("squad")
 @dataclass
-class SquadFormat:
+class SquadFormat(OneARecord):
     """SQuAD paragraphs: text in five chunks, questions in order, the chunk of each answer, words; no think times."""
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has a paragraph's fields."""
         return "context" in first and "qas" in first
-
-    def starts_with_header(self) -> bool:
-        """Return False: every line is a paragraph."""
-        return False
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""

@@ -55,16 +55,17 @@ def _header_facts(trace: Trace) -> dict[str, object]:
     }
 
 
-def info(path: Path) -> dict[str, object]:
-    """Read a whole trace and describe it.
+def info(source: Path | Trace) -> dict[str, object]:
+    """Read a whole trace, a file's or one that is open, and describe it.
 
     Returns
     -------
     The header's facts; sessions and requests; mean, p50, p90, p99 and max of turns a session, of input, new and
     answer tokens a request, and of think time by gap kind (never pooled); and `reuse`: references, those named
-    before, and their share, None where no turn needs anything.
+    before, and their share, None where no turn needs anything. Where all sessions have recorded starts: from the first
+    to the last `span_s`, and `requests_per_s` over it, None where they are one moment.
     """
-    trace = open_trace(path)
+    trace = source if isinstance(source, Trace) else open_trace(source)
     tally = _Tally(trace.header.block_tokens)
     seen = IdSet()
     for session in trace.sessions():
@@ -84,12 +85,15 @@ class _Tally:
     new_tokens: array[float] = field(default_factory=lambda: array("d"))
     answer_tokens: array[float] = field(default_factory=lambda: array("d"))
     think_s: dict[str, array[float]] = field(default_factory=dict)
+    starts: array[float] = field(default_factory=lambda: array("d"))
     references: int = 0
     seen_before: int = 0
 
     def add(self, session: Session, seen: IdSet) -> None:
         """Count one session; `seen` holds the ids that its scope has named so far."""
         self.turns.append(len(session.turns))
+        if session.start_s is not None:
+            self.starts.append(session.start_s)
         self.input_tokens.extend(prompt_tokens(session, self.block_tokens))
         chunks = IdSet()  # a session's document is its own here, even where others read it too
         for index, turn in enumerate(session.turns):
@@ -110,6 +114,7 @@ class _Tally:
         """Return the counts as `info` hands them over."""
         share = self.seen_before / self.references if self.references else None
         return {
+            **self._rate(),
             "turns": describe(self.turns),
             "input_tokens": describe(self.input_tokens),
             "new_tokens": describe(self.new_tokens),
@@ -117,6 +122,12 @@ class _Tally:
             "think_s": {kind: describe(values) for kind, values in sorted(self.think_s.items())},
             "reuse": {"references": self.references, "seen_before": self.seen_before, "share": share},
         }
+
+    def _rate(self) -> dict[str, object]:
+        if not self.starts or len(self.starts) < len(self.turns):
+            return {}
+        span_s = max(self.starts) - min(self.starts)
+        return {"span_s": span_s, "requests_per_s": math.fsum(self.turns) / span_s if span_s else None}
 
 
 class IdSet:

@@ -1,22 +1,40 @@
 """Which sessions does a trace file hold? Opens every format that simkv reads.
 
-A trace is read line by line each time its sessions are asked for, so memory does not grow with its length.
+A trace is read record by record each time its sessions are asked for, so memory does not grow with its length, but for
+formats that must gather or sort it (they say so).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from simkv.errors import InputError
 from simkv.request import Session, TraceHeader
 from simkv.workload.prompt import cut_before
-from simkv.workload.readers import canard, claude_code, mooncake, mtrag, native, squad  # noqa: F401  # registers them
-from simkv.workload.readers.fields import parse_object
-from simkv.workload.readers.lines import numbered_lines
+from simkv.workload.readers import (  # noqa: F401 - importing them registers them
+    aiperf,
+    azure,
+    bailian,
+    burstgpt,
+    canard,
+    claude_code,
+    lmcache,
+    mooncake,
+    mtrag,
+    native,
+    openai_log,
+    plain_dialogue,
+    replayed,
+    sharegpt,
+    squad,
+    vllm_bench,
+)
 from simkv.workload.readers.question import FORMATS, TraceFormat
+from simkv.workload.readers.records import Records
 
 
 class Trace:
@@ -25,15 +43,20 @@ class Trace:
     Attributes
     ----------
     path : the file.
-    format : name of its format.
+    format, params : name of its format, and what was said of it.
     header : what is true of the whole trace.
     """
 
     def __init__(
-        self, path: Path, format_name: str, header: TraceHeader, max_input_tokens: int | None, limit: int | None
+        self,
+        path: Path,
+        format: tuple[str, Mapping[str, Any]],
+        header: TraceHeader,
+        max_input_tokens: int | None,
+        limit: int | None,
     ) -> None:
         self.path = path
-        self.format = format_name
+        self.format, self.params = format
         self.header = header
         self._max_input_tokens = max_input_tokens
         self._limit = limit
@@ -46,22 +69,23 @@ class Trace:
         ------
         InputError : `file:line: ...`, at the first line that is wrong; or at the end, when no session was left.
         """
-        counts = {"sessions": 0, "requests": 0, "sessions_cut": 0, "requests_cut": 0, "duplicates_dropped": 0}
-        reader: TraceFormat = FORMATS.create(self.format)
-        with closing(numbered_lines(self.path)) as lines:
-            for number, line in lines:
-                found = self._read(reader, number, line)
-                if found is None:
-                    counts["duplicates_dropped"] += not (number == 1 and reader.starts_with_header())
-                    continue
-                session = self._cut(found, counts)
-                if session.turns:
-                    counts["sessions"] += 1
-                    counts["requests"] += len(session.turns)
-                    yield session
-                if counts["requests"] == self._limit:
-                    break
+        counts = {"sessions": 0, "requests": 0, "sessions_cut": 0, "requests_cut": 0}
+        reader: TraceFormat = FORMATS.create(self.format, self.params)
+        records = Records(self.path)
+        with closing(records):
+            try:
+                for found in reader.sessions(records):
+                    session = self._cut(found, counts)
+                    if session.turns:
+                        counts["sessions"] += 1
+                        counts["requests"] += len(session.turns)
+                        yield session
+                    if counts["requests"] == self._limit:
+                        break
+            except ValueError as error:
+                raise InputError(str(error), f"{self.path}:{records.line}") from error
         self._notes = {name: count for name, count in counts.items() if count or name in ("sessions", "requests")}
+        self._notes |= reader.left_out
         if not counts["sessions"]:
             raise InputError(self._why_empty(counts), str(self.path))
 
@@ -69,21 +93,9 @@ class Trace:
         """Return what the last complete reading of `sessions()` found.
 
         `sessions` and `requests` yielded and, where not 0, `sessions_cut` and `requests_cut` (by
-        `max_input_tokens`) and `duplicates_dropped`.
+        `max_input_tokens`), and what the format left out.
         """
         return dict(self._notes)
-
-    def _read(self, reader: TraceFormat, number: int, line: bytes) -> Session | None:
-        """Return the session on a line; None for a header and for a duplicate."""
-        try:
-            record = parse_object(line)
-            if number == 1:
-                reader.header(record)
-                if reader.starts_with_header():
-                    return None
-            return reader.session(record, number)
-        except ValueError as error:
-            raise InputError(str(error), f"{self.path}:{number}") from error
 
     def _cut(self, session: Session, counts: dict[str, int]) -> Session:
         """Return the session within `max_input_tokens` and `limit`."""
@@ -99,20 +111,26 @@ class Trace:
     def _why_empty(self, counts: dict[str, int]) -> str:
         if counts["requests_cut"]:
             return f"no session is left: every first request has more than {self._max_input_tokens} input tokens"
-        return "the trace has no sessions"
+        left_out = ", ".join(f"{name} {count}" for name, count in self._notes.items() if count)
+        return f"the trace has no sessions{f' ({left_out})' if left_out else ''}"
 
 
 def open_trace(
-    path: Path, format: str | None = None, max_input_tokens: int | None = None, limit: int | None = None
+    path: Path,
+    format: str | None = None,
+    max_input_tokens: int | None = None,
+    limit: int | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Trace:
-    """Open a trace: plain, gzip or xz; its format told from the first line, or given by name.
+    """Open a trace: plain, gzip or xz; its format told from the first record, or given by name.
 
     Parameters
     ----------
     path : the file; it must be a regular one, for it is read each time its sessions are asked for.
-    format : a name in `FORMATS`; None = the one that recognises the first line.
+    format : a name in `FORMATS`; None = the one that recognises the first record.
     max_input_tokens : [tokens] a session is cut before its first request with a longer prompt.
     limit : read no more than so many requests; the session that reaches it is cut there.
+    params : of the format, by field: what the file does not say, such as `{"block_tokens": 32}`.
 
     Raises
     ------
@@ -135,23 +153,39 @@ def open_trace(
             raise InputError(f"{what}: want at least 1, got {value}")
     if format is not None:
         FORMATS.get(format)
-    with closing(numbered_lines(path)) as lines:
-        number, line = next(lines, (0, b""))
-    if not number:
-        raise InputError("the file is empty", str(path))
-    try:
-        first = parse_object(line)
-        format = format or _recognised(first)
-        reader: TraceFormat = FORMATS.create(format)
-        return Trace(path, format, reader.header(first), max_input_tokens, limit)
-    except ValueError as error:
-        raise InputError(str(error), f"{path}:1") from error
+    records = Records(path)
+    with closing(records):
+        try:
+            name = format or recognised(records.first)
+            reader: TraceFormat = FORMATS.create(name, params)
+            return Trace(path, (name, dict(params or {})), reader.header(records.first), max_input_tokens, limit)
+        except ValueError as error:
+            raise InputError(str(error), f"{path}:{records.line}") from error
 
 
-def _recognised(first: dict[str, object]) -> str:
-    """Return the name of the format that the first line belongs to."""
+def recognised(first: Mapping[str, Any]) -> str:
+    """Return the name of the format that a first record belongs to.
+
+    Examples
+    --------
+    >>> recognised({"TIMESTAMP": "", "ContextTokens": "", "GeneratedTokens": ""})
+    'azure-llm'
+    """
     for name in FORMATS:
         reader: TraceFormat = FORMATS.create(name)
-        if reader.recognises(first):
+        if reader.recognises(dict(first)):
             return name
-    raise ValueError(f"not the first line of a trace that simkv knows ({', '.join(FORMATS)})")
+    raise ValueError(f"not the first record of a trace that simkv knows ({', '.join(FORMATS)})")
+
+
+def is_trace(path: Path) -> bool:
+    """Return whether a file begins as a trace of some format does."""
+    try:
+        records = Records(path)
+    except InputError:
+        return False
+    with closing(records):
+        try:
+            return bool(recognised(records.first))
+        except ValueError:
+            return False
