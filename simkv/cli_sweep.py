@@ -6,17 +6,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from simkv.cli_executor import chosen
 
+if TYPE_CHECKING:
+    from simkv.sweep import Axis, Executor
+
 DONE, SOME_FAILED = 0, 4
 #: [s] between two lines of progress.
 QUIET_S = 5.0
+#: Points that a search tries when nobody says how many.
+TRIALS = 100
+
+
+MINIMISE = (
+    "Search for the least, such as ttft_s.p99 or link_bytes, instead of running a grid: a list of -p is a choice, a "
+    "range all between its ends. Several: what no other point beats in all of them. Needs the extra `tune`."
+)
 
 
 @click.command(short_help="Run a scenario over a grid of values, resumable.")
@@ -39,6 +51,10 @@ QUIET_S = 5.0
     "[default: processes when --workers or --time-limit want them]",
 )
 @click.option("--time-limit", metavar="TIME", help="Of one point, such as '60 s'; over it, the point has failed.")
+@click.option("--minimise", multiple=True, metavar="METRIC", help=MINIMISE)
+@click.option("--trials", type=click.IntRange(min=1), help="Points that a search tries.  [default: 100]")
+@click.option("--arm", metavar="NAME", help="Whose numbers a search minimises; it runs no other.")
+@click.option("--sampler", metavar="NAME", help="Of a search: tpe, nsga2 or random.  [default: tpe, nsga2 for several]")
 @click.option("--retry-failed", is_flag=True, help="Run again the points that failed before.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: out/NAME-sweep]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -53,25 +69,63 @@ def sweep(
 ) -> int:
     """Run SCENARIO at every point of a grid on the same random numbers, and print mean TTFT by point and arm.
 
+    With --minimise, try points between the values too, and print those that no other beats.
+
     A point is kept as soon as it is done: the same command goes on where it was interrupted, and adds nothing
     to a sweep that is whole. Exit code 4: some points failed; the others are in the table.
     """
-    from simkv.sweep import plan, read_axis, run
-    from simkv.sweep.tables import to_json, to_text
+    from simkv.sweep import read_axis
 
-    planned = plan(scenario, [read_axis(text) for text in varied], overrides(settings, seed))
-    folder = out or Path("out") / f"{planned.name}-sweep"
-    progress = _Progress(planned.name)
-    where = chosen(how["executor"], how["workers"], how["time_limit"])
+    axes = [read_axis(text) for text in varied]
+    task = _searched if how["minimise"] else _swept
+    told, failed = task(scenario, axes, overrides(settings, seed), out, as_json, how)
+    click.echo(told if isinstance(told, str) else json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
+    return SOME_FAILED if failed else DONE
+
+
+def _swept(
+    scenario: Path, axes: list[Axis], changes: dict[str, object], out: Path | None, as_json: bool, how: dict[str, Any]
+) -> tuple[str | dict[str, Any], int]:
+    """Run all points of a grid; return what to print, and how many failed."""
+    from simkv.sweep import plan, run
+    from simkv.sweep.showing import sweep_text
+    from simkv.sweep.tables import to_json
+
+    for option in ("trials", "arm", "sampler"):
+        if how[option] is not None:
+            raise click.UsageError(f"--{option} is of a search; want --minimise METRIC too")
+    planned = plan(scenario, axes, changes)
+    with _kept(planned.name, out or Path("out") / f"{planned.name}-sweep") as (folder, progress):
+        ended = run(planned, folder, _where(how), retry_failed=how["retry_failed"], progress=progress)
+    tell = to_json if as_json else sweep_text
+    return tell(planned, ended.points, ended.failures), len(ended.failures)
+
+
+def _searched(
+    scenario: Path, axes: list[Axis], changes: dict[str, object], out: Path | None, as_json: bool, how: dict[str, Any]
+) -> tuple[str | dict[str, Any], int]:
+    """Try points of a space; return what to print, and how many failed."""
+    from simkv.sweep import plan_search, search
+    from simkv.sweep.showing import search_text
+    from simkv.sweep.tables import to_json
+
+    kind = {"minimise": how["minimise"], "arm": how["arm"], "sampler": how["sampler"]}
+    planned, trials = plan_search(scenario, axes, changes, **kind), how["trials"] or TRIALS
+    with _kept(planned.name, out or Path("out") / f"{planned.name}-search") as (folder, progress):
+        found = search(planned, folder, trials, _where(how), retry_failed=how["retry_failed"], progress=progress)
+    told = to_json(planned, *found) if as_json else search_text(planned, found, trials)
+    return told, len(found.failures)
+
+
+@contextmanager
+def _kept(name: str, folder: Path) -> Iterator[tuple[Path, _Progress]]:
+    """Tell how far it is, where it is kept, and at an interrupt how much of it."""
+    progress = _Progress(name)
     try:
-        ended = run(planned, folder, where, retry_failed=how["retry_failed"], progress=progress)
+        yield folder, progress
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{progress.done} of {progress.total} points are kept; to resume") from None
-    tell = to_json if as_json else to_text
-    told = tell(planned, ended.points, ended.failures)
-    click.echo(told if isinstance(told, str) else json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False))
     click.echo(f"saved to {folder}", err=True)
-    return SOME_FAILED if len(ended.failures) else DONE
 
 
 def overrides(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:
@@ -95,6 +149,10 @@ def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
             raise click.UsageError(f"{option} {key.strip()} stands twice")
         found[key.strip()] = value
     return found
+
+
+def _where(how: dict[str, Any]) -> Executor:
+    return chosen(how["executor"], how["workers"], how["time_limit"])
 
 
 class _Progress:

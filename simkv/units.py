@@ -254,6 +254,29 @@ def parse_bytes(value: object) -> int:
     return int(BYTES.parse(value))
 
 
+def near_bytes(text: str) -> str:
+    """Return a size as written, or, where that is no whole number of bytes, one near it that is, short to write.
+
+    Examples
+    --------
+    >>> near_bytes("40 GiB"), near_bytes("322.54 MiB"), near_bytes("2.34567 GiB"), near_bytes("1.6 B")
+    ('40 GiB', '322.5 MiB', '2402 MiB', '2 B')
+    """
+    number = _NUMBER.match(text)
+    unit = text[number.end() :].strip() if number else ""
+    if number is None or unit not in BYTES.factors:
+        return text
+    exact = Fraction(number.group()) * BYTES.factors[unit]
+    if exact.denominator == 1:
+        return text
+    alike = [name for name in BYTES.factors if ("i" in name) == ("i" in unit) and name != "B"]
+    for name in reversed(alike):
+        eighths = round(8 * exact / BYTES.factors[name])  # an eighth of any larger unit is whole
+        if eighths >= 500:  # a step of at most 0.2 %
+            return f"{eighths / 8:.10g} {name}"
+    return f"{round(exact)} B"
+
+
 def parse_bps(value: object) -> float:
     """Return [bit/s] a written rate; bit/s, kbit/s, Mbit/s and Gbit/s are understood.
 

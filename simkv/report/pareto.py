@@ -1,7 +1,7 @@
-"""Which ways of serving are beaten by no other in time and bytes together? The front, as a table and as a figure.
+"""Time against bytes moved, and what is beaten by no other in both: `pareto(points)` is the figure.
 
-`front(points, minimise=["ttft_s.p99", "link_bytes"])` gives the table, `pareto(points)` the figure, both from the table
-of a sweep (`simkv.sweep`, `points.parquet`) or of one comparison (`rows.points_of`).
+`front(points, minimise=["ttft_s.p99", "link_bytes"])` is the same as a table. Both take the table of a sweep
+(`simkv.sweep`, `points.parquet`) or of one comparison (`rows.points_of`, `SavedRun.points`).
 """
 
 from __future__ import annotations
@@ -15,106 +15,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
-from numpy.typing import NDArray
 
-from simkv.errors import InputError
-from simkv.registry import did_you_mean
 from simkv.report.figures import PALETTE, STYLE
-from simkv.report.rows import MEASURES
+from simkv.report.front import MARKS, by_point, front
 from simkv.units import format_seconds
 
-_MARKS = ("is_reference", "is_lossy")  # metrics that say of an arm what it is
+__all__ = ["axis_label", "front", "pareto"]
+
 _MARKERS = "osD^vPX*<>hp"
 _REFERENCE_COLOUR = "#7A7A7A"
 _MOST_NAMED = 16  # markers that have their arm's name beside them; more would hide each other
 _LOG_SPREAD = 20  # largest / smallest from which a linear axis hides the small ones
 _IN_WORDS = {"ttft_s": "time to first token", "tpot_s": "time per output token", "e2e_s": "end-to-end time"}
-
-
-def front(
-    points: pd.DataFrame, minimise: Sequence[str] = ("ttft_s.p99", "link_bytes"), within: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Return what no other row beats in all of some metrics.
-
-    One row beats another that is nowhere smaller and somewhere larger; equal rows stay together. References, which no
-    real system could be, and rows where a metric is undefined take no part.
-
-    Parameters
-    ----------
-    points : table of a sweep: a row a point, arm and metric.
-    minimise : metrics, at least one; smaller is better.
-    within : paths that nobody chooses, such as a link's capacity: rows compete where these are equal.
-
-    Returns
-    -------
-    A row a point and arm, by the first metric: point_id, one column a path, arm, then each metric with `_low` and
-    `_high`, the ends of its interval.
-
-    Raises
-    ------
-    InputError : a metric or path that the table does not have.
-
-    Examples
-    --------
-    >>> rows = [("p", "slow", "ttft_s.p99", 3.0), ("p", "slow", "link_bytes", 1.0), ("p", "fast", "ttft_s.p99", 1.0),
-    ...         ("p", "fast", "link_bytes", 9.0), ("p", "bad", "ttft_s.p99", 3.0), ("p", "bad", "link_bytes", 9.0)]
-    >>> table = pd.DataFrame(rows, columns=["point_id", "arm", "metric", "value"]).assign(ci_low=None, ci_high=None)
-    >>> front(table)["arm"].tolist()
-    ['fast', 'slow']
-    """
-    metrics = list(minimise)
-    table = by_point(points, metrics)
-    unknown = next((path for path in within if path not in table or path in (*metrics, *_MARKS)), None)
-    if unknown is not None:
-        raise InputError(f"no path {unknown!r} in the table{did_you_mean(unknown, [str(name) for name in table])}")
-    able = table[~table["is_reference"]].dropna(subset=metrics).drop(columns=list(_MARKS))
-    groups = [group for _, group in able.groupby(list(within), sort=False)] if within else [able]
-    kept = [group[non_dominated(group[metrics].to_numpy(dtype=np.float64))].sort_values(metrics) for group in groups]
-    return pd.concat(kept, ignore_index=True) if kept else able
-
-
-def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which rows no other row beats; O(n log n) for two columns.
-
-    Parameters
-    ----------
-    values : (n, metrics), smaller is better, no NaN.
-
-    Examples
-    --------
-    >>> non_dominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist()
-    [True, True, False]
-    """
-    order = np.lexsort(values.T[::-1])  # by the first column, then the second: only an earlier row can beat a later
-    flags = np.zeros(len(values), dtype=bool)
-    kept: list[Any] = []
-    for place in order:
-        row = values[place]
-        if kept and not (row == kept[-1]).all():
-            rivals = kept[-1:] if values.shape[1] <= 2 else kept  # of two columns, the last kept has the least second
-            if any((rival <= row).all() for rival in rivals):
-                continue
-        kept.append(row)
-        flags[place] = True
-    return flags
-
-
-def by_point(points: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Return one row a point and arm: point_id, paths, arm, each metric with its interval, and what the arm is."""
-    known = list(points["metric"].unique())
-    for metric in metrics:
-        if metric not in known:
-            raise InputError(f"no metric {metric!r}{did_you_mean(metric, known)}; known: {', '.join(known)}")
-    keys = ["point_id", "arm"]
-    table = points[[name for name in points if name not in MEASURES or name == "arm"]].drop_duplicates(keys)
-    for metric in dict.fromkeys(metrics):
-        found = points[points["metric"] == metric].set_index(keys)[["value", "ci_low", "ci_high"]]
-        names = {"value": metric, "ci_low": f"{metric}_low", "ci_high": f"{metric}_high"}
-        table = table.join(found.rename(columns=names), on=keys)
-    for mark in _MARKS:
-        marked = points[(points["metric"] == mark) & (points["value"] == 1)].set_index(keys).index
-        table[mark] = table.set_index(keys).index.isin(marked)
-    return table.reset_index(drop=True)
 
 
 def pareto(
@@ -164,6 +76,11 @@ def _panel(axes: Axes, table: pd.DataFrame, best: pd.DataFrame, against: str, me
     for arm, style in _styles(table):
         for mine, strong in (((table["arm"] == arm) & ~on_front, False), ((table["arm"] == arm) & on_front, True)):
             _draw(axes, table[mine], against, metric, style, strong=strong)
+    if table["lost"].any():
+        look: dict[str, Any] = {"marker": "x", "color": "black", "ms": 5, "linestyle": "none", "zorder": 5}
+        axes.plot(
+            table[against][table["lost"]], table[metric][table["lost"]], label="lost requests: on no front", **look
+        )
     _scale(axes, table, against, metric)
     if len(table) <= _MOST_NAMED:
         _name(axes, pd.concat([table[on_front], table[~on_front]]), against, metric)
@@ -178,7 +95,7 @@ def _staircase(axes: Axes, best: pd.DataFrame, against: str, metric: str) -> Non
 
 def _styles(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each arm's marker: feasible arms in colour, references hollow and grey."""
-    for place, (arm, marks) in enumerate(table.groupby("arm", sort=False)[list(_MARKS)].all().iterrows()):
+    for place, (arm, marks) in enumerate(table.groupby("arm", sort=False)[list(MARKS)].all().iterrows()):
         said = " (reference)" if marks["is_reference"] else " (lossy)" if marks["is_lossy"] else ""
         colour = _REFERENCE_COLOUR if marks["is_reference"] else PALETTE[place % len(PALETTE)]
         face = "white" if marks["is_reference"] else colour

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simkv.results import SCHEMA_VERSION
+from simkv.results import OUTCOMES, REQUEST_COLUMNS, SCHEMA_VERSION, STATUSES, RunResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +49,21 @@ def rows_of(comparison: Comparison) -> list[list[Any]]:
         totals |= {"moves_kv": arm.info.moves_kv}
         rows += [[name, metric, float(count), None, None] for metric, count in totals.items()]
     return rows
+
+
+def metric_names() -> list[str]:
+    """Return every metric that a row may be of.
+
+    Examples
+    --------
+    >>> [name for name in metric_names() if "p99" in name or name.endswith("link_bytes")]
+    ['ttft_s.p99', 'tpot_s.p99', 'e2e_s.p99', 'link_bytes']
+    """
+    from simkv.metrics import replication_metrics  # noqa: PLC0415 - NumPy, where a name is all that is wanted
+
+    nothing = RunResult("", 0, {name: [] for name in REQUEST_COLUMNS}, {})
+    totals = (f"requests_{status}" for status in STATUSES), (f"speculative_bytes_{outcome}" for outcome in OUTCOMES)
+    return [*replication_metrics(nothing), *totals[0], *totals[1], "pollution_bytes"]
 
 
 def points_of(comparison: Comparison) -> pd.DataFrame:

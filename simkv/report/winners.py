@@ -118,14 +118,8 @@ def winners(
     """
     x, y = _two_paths(points, x, y)
     chosen, left_out = _chosen(points, arms)
-    sign = -1.0 if maximise else 1.0
-    costs = sign * _by_point(points, metric, chosen).dropna(how="all")
-    if costs.empty:
-        known = sorted({name for name in points["metric"] if "[" not in name})
-        raise InputError(f"no arm has the metric {metric!r}{did_you_mean(metric, known)}", "metric")
-    runs = [sign * _by_point(points, name, chosen) for name in _replications(points, metric)]
-    races = {str(point): _race(costs.loc[point], [run.loc[point] for run in runs]) for point in costs.index}
-    cells = _cells(points, costs * sign, races)
+    costs, runs = _costs(points, metric, chosen, maximise)
+    cells = _raced(points, costs, runs, maximise)
     grid = _grid(points, x_axis := read_axis(points, x), y_axis := read_axis(points, y))
     moves = _flag(points, "moves_kv")
     return Winners(
@@ -138,6 +132,38 @@ def winners(
         _margin(costs, grid, moves),
         len(runs) > 1,
     )
+
+
+def best_by_point(points: pd.DataFrame, metric: str = "ttft_s.mean") -> dict[str, Cell]:
+    """Return who wins at each point, by its id, whatever varies; arms and tests are those of `winners`.
+
+    Raises
+    ------
+    InputError : no arm may win, or none has the metric.
+
+    Examples
+    --------
+    >>> best_by_point(simkv.sweep("scenarios/ten_turns.yaml"))  # doctest: +SKIP
+    """
+    costs, runs = _costs(points, metric, _chosen(points, None)[0], maximise=False)
+    return _raced(points, costs, runs, maximise=False)
+
+
+def _costs(
+    points: pd.DataFrame, metric: str, arms: Sequence[str], maximise: bool
+) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    """Return what is least where an arm is best, as means and by replication."""
+    sign = -1.0 if maximise else 1.0
+    costs = sign * _by_point(points, metric, arms).dropna(how="all")
+    if costs.empty:
+        known = sorted({name for name in points["metric"] if "[" not in name})
+        raise InputError(f"no arm has the metric {metric!r}{did_you_mean(metric, known)}", "metric")
+    return costs, [sign * _by_point(points, name, arms) for name in _replications(points, metric)]
+
+
+def _raced(points: pd.DataFrame, costs: pd.DataFrame, runs: list[pd.DataFrame], maximise: bool) -> dict[str, Cell]:
+    races = {str(point): _race(costs.loc[point], [run.loc[point] for run in runs]) for point in costs.index}
+    return _cells(points, -costs if maximise else costs, races)
 
 
 def _two_paths(points: pd.DataFrame, x: str | None, y: str | None) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simkv.errors import InputError
-from simkv.units import shown
+from simkv.units import BYTES, near_bytes, shown
 
 #: `10..1000 Mbit/s:log:8`: two numbers, a unit, a scale, how many.
 _RANGE = re.compile(
@@ -174,11 +174,22 @@ def _range(paths: tuple[str, ...], text: str, where: str) -> Axis:
         raise InputError("want two different ends and at least 2 values", where)
     if scale == "log" and min(first, last) <= 0:
         raise InputError("a log range wants both ends above zero", where)
-    inner = [f"{_between(first, last, step / (count - 1), scale):.6g}" for step in range(1, count - 1)]
-    numbers = (found["first"], *inner, found["last"])
-    is_whole = not unit and all(re.fullmatch(r"[-+]?\d+", number) for number in numbers)
-    values = tuple((f"{number} {unit}".strip(),) for number in numbers)
-    return Axis(paths, values, Span(first, last, unit, scale, is_whole))
+    inner = [written(_between(first, last, step / (count - 1), scale), unit) for step in range(1, count - 1)]
+    values = [f"{found['first']} {unit}".strip(), *inner, f"{found['last']} {unit}".strip()]
+    is_whole = all(re.fullmatch(r"[-+]?\d+", value) for value in values)
+    return Axis(paths, tuple((value,) for value in values), Span(first, last, unit, scale, is_whole))
+
+
+def written(number: float, unit: str) -> str:
+    """Return a number with its unit in six digits; a size in whole bytes.
+
+    Examples
+    --------
+    >>> written(46.4158883, "Mbit/s"), written(3.0, ""), written(322.5397, "MiB")
+    ('46.4159 Mbit/s', '3', '322.5 MiB')
+    """
+    text = f"{number:.6g} {unit}".strip()
+    return near_bytes(text) if unit in BYTES.factors else text
 
 
 def _between(first: float, last: float, share: float, scale: str) -> float:

@@ -2,7 +2,8 @@
 
 `simkv.scenario.grid` reads what varies, `points` makes the scenarios and their identities, `journal` keeps what is
 done, `executors` run points here or in processes, `dask_executor` on a cluster; `running` puts them together, `tables`
-tell the outcome.
+and `showing` tell the outcome. `searching` chooses the points itself, by what `proposals` has learned, instead of
+running all of a grid.
 """
 
 from simkv.scenario.grid import Axis, read_axis
@@ -11,6 +12,7 @@ from simkv.sweep.executors import Executor, InProcess, Processes
 from simkv.sweep.journal import Journal
 from simkv.sweep.points import Point, Sweep, plan
 from simkv.sweep.running import run, sweep
+from simkv.sweep.searching import Search, plan_search, search
 
 __all__ = [
     "Axis",
@@ -20,9 +22,12 @@ __all__ = [
     "Journal",
     "Point",
     "Processes",
+    "Search",
     "Sweep",
     "plan",
+    "plan_search",
     "read_axis",
     "run",
+    "search",
     "sweep",
 ]

@@ -11,13 +11,32 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from simkv.errors import InputError
 from simkv.results import SCHEMA_VERSION
-from simkv.sweep.points import Sweep
 
 NAME = "journal.jsonl"
+
+
+class Named(Protocol):
+    """What a journal is kept of: a sweep or a search."""
+
+    @property
+    def name(self) -> str:
+        """Name of the scenario."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What varies."""
+
+    @property
+    def id(self) -> str:
+        """Hash of what must be the same for the journal to be gone on with."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else the first line says."""
 
 
 class Journal:
@@ -34,7 +53,7 @@ class Journal:
     {}
     """
 
-    def __init__(self, folder: Path, sweep: Sweep) -> None:
+    def __init__(self, folder: Path, sweep: Named) -> None:
         self.folder = folder
         self.path = folder / NAME
         self.sweep = sweep
@@ -107,7 +126,8 @@ class Journal:
         if header.get("format") != ours["format"]:
             raise InputError("is no journal of a sweep", f"{self.path}:1")
         if header.get("sweep") != ours["sweep"]:
-            changed = [key for key in ("simkv", "scenario", "paths") if header.get(key) != ours[key]]
+            kinds = [key for key in ours if key not in ("format", "schema_version", "sweep")]
+            changed = [key for key in kinds if header.get(key) != ours[key]]
             why = ", ".join(f"{key} was {header.get(key)}, is {ours[key]}" for key in changed)
             why = why or "a value, a file that the scenario names, or the scenario itself has changed"
             raise InputError(f"holds another sweep ({why}); want another folder", str(self.folder))
@@ -122,6 +142,7 @@ class Journal:
             "scenario": self.sweep.name,
             "paths": list(self.sweep.paths),
             "sweep": self.sweep.id,
+            **self.sweep.facts,
         }
 
     def _append(self, record: Mapping[str, Any]) -> None:

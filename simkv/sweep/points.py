@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ class Point:
     ----------
     id : hash of everything that its numbers depend on.
     values : path -> value, as given.
+    scenario : or why these values make none.
     """
 
     id: str
     values: dict[str, object]
-    scenario: Scenario
+    scenario: Scenario | InputError
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,55 @@ class Sweep:
     points: tuple[Point, ...]
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What the journal says of it beside name, paths and identity: nothing more."""
+        return {}
+
+    @property
     def id(self) -> str:
         """Hash of the points and their order: two sweeps with the same one have the same table."""
-        return _hashed([[point.id, _as_text(point.values)] for point in self.points])
+        return hashed([[point.id, _as_text(point.values)] for point in self.points])
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the points of a sweep are made from.
+
+    Attributes
+    ----------
+    lines : what varies.
+    root, path : the scenario's document, and the file that it stands in.
+    fixed : what is changed at every point, as `--set` does.
+    places : path -> where in the file its values are written; for errors.
+    """
+
+    lines: tuple[Axis, ...]
+    root: document.Mapping = field(repr=False)
+    path: Path
+    fixed: Mapping[str, object]
+    places: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, scenario: Scenario | str | Path, axes: Sequence[Axis], overrides: Mapping[str, object] | None
+    ) -> Ground:
+        """Read a scenario and what of it varies; the parameters are those of `plan`."""
+        path = scenario.path if isinstance(scenario, Scenario) else Path(scenario)
+        text = resolved(scenario) if isinstance(scenario, Scenario) else document.read_text(path)
+        root = loading.read(text, path)
+        block, fixed = loading.sweep_axes(root), dict(overrides or {})
+        lines = tuple(merged(list(block.values()), axes))
+        if not lines:
+            raise InputError("want at least one -p PATH=VALUES, or `sweep: {PATH: VALUES}` in the scenario")
+        both = next((name for line in lines for name in line.paths if name in fixed), None)
+        if both is not None:
+            raise InputError("is both fixed and varied; want one of the two", both)
+        places = {name: where for where, line in block.items() if line in lines for name in line.paths}
+        return cls(lines, root, path, fixed, places)
+
+    def scenario(self, values: Mapping[str, object]) -> Scenario:
+        """Return the scenario with these values in place."""
+        return loading.point_of(self.root, self.path, {**self.fixed, **values}, self.places)
 
 
 def plan(
@@ -69,19 +116,10 @@ def plan(
     >>> plan("scenarios/three_turns.yaml", [Axis(("seed",), ((1,), (2,)))]).paths  # doctest: +SKIP
     ('seed',)
     """
-    path = scenario.path if isinstance(scenario, Scenario) else Path(scenario)
-    root = loading.read(resolved(scenario) if isinstance(scenario, Scenario) else document.read_text(path), path)
-    fixed = dict(overrides or {})
-    block = loading.sweep_axes(root)
-    lines = merged(list(block.values()), axes)
-    if not lines:
-        raise InputError("want at least one -p PATH=VALUES, or `sweep: {PATH: VALUES}` in the scenario")
-    spans = product(lines)
-    both = next((name for name in spans[0] if name in fixed), None)
-    if both is not None:
-        raise InputError("is both fixed and varied; want one of the two", both)
-    places = {name: where for where, axis in block.items() if axis in lines for name in axis.paths}
-    points = [_point(loading.point_of(root, path, fixed | values, places), values) for values in spans]
+    ground = Ground.of(scenario, axes, overrides)
+    spans = product(ground.lines)
+    made = [ground.scenario(values) for values in spans]
+    points = [Point(identity(one), values, one) for one, values in zip(made, spans, strict=True)]
     seen: dict[str, Point] = {}
     for point in points:
         if point.id in seen:
@@ -89,7 +127,7 @@ def plan(
                 f"{_told(seen[point.id].values)} and {_told(point.values)} are the same point; want it once"
             )
         seen[point.id] = point
-    return Sweep(points[0].scenario.name, tuple(spans[0]), tuple(points))
+    return Sweep(made[0].name, tuple(spans[0]), tuple(points))
 
 
 def identity(scenario: Scenario) -> str:
@@ -97,7 +135,7 @@ def identity(scenario: Scenario) -> str:
 
     The order of keys and the place of files do not matter. The order of arms does: it is that of the table.
     """
-    return _hashed({"simkv": simkv.__version__, "scenario": _with_contents(_without_sweep(scenario))})
+    return hashed({"simkv": simkv.__version__, "scenario": _with_contents(_without_sweep(scenario))})
 
 
 def files_of(scenario: Scenario) -> dict[str, Any]:
@@ -107,10 +145,6 @@ def files_of(scenario: Scenario) -> dict[str, Any]:
 
 def _without_sweep(scenario: Scenario) -> dict[str, Any]:
     return {key: value for key, value in as_mapping(scenario).items() if key != "sweep"}
-
-
-def _point(scenario: Scenario, values: dict[str, object]) -> Point:
-    return Point(identity(scenario), values, scenario)
 
 
 def _with_contents(value: Any) -> Any:
@@ -156,7 +190,8 @@ def _content(name: str, _mtime_ns: int, _size_bytes: int) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _hashed(value: object) -> str:
+def hashed(value: object) -> str:
+    """Return a short hash of a value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS]
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from simkv.errors import SimkvError
+from simkv.errors import InputError, SimkvError
 from simkv.report.rows import rows_of, write
 from simkv.scenario import Scenario
 from simkv.scenario.grid import from_mapping
 from simkv.sweep import tables
 from simkv.sweep.executors import Executor, InProcess
 from simkv.sweep.journal import Journal
-from simkv.sweep.points import Sweep, plan
+from simkv.sweep.points import Point, Sweep, plan
 
 
 class Ended(NamedTuple):
@@ -83,20 +83,36 @@ def run(
     InputError : the folder holds another sweep or something else.
     """
     with Journal(folder, planned) as journal:
-        settled = {"finished"} if retry_failed else {"finished", "failed"}
-        left = [p for p in planned.points if journal.outcomes.get(p.id, {}).get("status") not in settled]
-        done = len(planned.points) - len(left)
+        kept = len(planned.points) - len(_left(journal, planned.points, retry_failed))
         if progress is not None:
-            progress(done, len(planned.points))
-        for place, outcome in (executor or InProcess()).run(run_point, [point.scenario for point in left]):
-            journal.write({"point": left[place].id, **outcome})
-            done += 1
+            progress(kept, len(planned.points))
+        for done in run_points(journal, planned.points, executor, retry_failed=retry_failed):
             if progress is not None:
-                progress(done, len(planned.points))
+                progress(kept + done, len(planned.points))
         ended = Ended(tables.points_frame(planned, journal.outcomes), tables.failures_frame(planned, journal.outcomes))
         write(ended.points, folder / "points.parquet")
         write(ended.failures, folder / "failures.parquet")
     return ended
+
+
+def run_points(
+    journal: Journal, points: Sequence[Point], executor: Executor | None = None, *, retry_failed: bool = False
+) -> Iterator[int]:
+    """Run the points that a journal does not know and write down what came of each; yield how many are done."""
+    left = _left(journal, points, retry_failed)
+    able = [point for point in left if not isinstance(point.scenario, InputError)]
+    for point in left:
+        if isinstance(point.scenario, InputError):
+            journal.write({"point": point.id, "status": "failed", "error": str(point.scenario)})
+    outcomes = (executor or InProcess()).run(run_point, [point.scenario for point in able])
+    for done, (place, outcome) in enumerate(outcomes, start=1 + len(left) - len(able)):
+        journal.write({"point": able[place].id, **outcome})
+        yield done
+
+
+def _left(journal: Journal, points: Sequence[Point], retry_failed: bool) -> list[Point]:
+    settled = {"finished"} if retry_failed else {"finished", "failed"}
+    return [point for point in points if journal.outcomes.get(point.id, {}).get("status") not in settled]
 
 
 def run_point(scenario: Any) -> dict[str, Any]:

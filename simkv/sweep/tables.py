@@ -1,8 +1,7 @@
-"""The outcome of a sweep as tables: a row a point, arm and metric; a row a failed point; and one for people."""
+"""The outcome of a sweep as tables: a row a point, arm and metric; a row a failed point."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +9,8 @@ import pandas as pd
 
 from simkv.report.rows import MEASURES
 from simkv.results import SCHEMA_VERSION
+from simkv.sweep.journal import Named
 from simkv.sweep.points import Sweep, as_written, scalar
-from simkv.units import format_seconds
 
 Outcomes = Mapping[str, Mapping[str, Any]]
 
@@ -38,48 +37,18 @@ def failures_frame(sweep: Sweep, outcomes: Outcomes) -> pd.DataFrame:
     return pd.DataFrame(told)
 
 
-def to_text(sweep: Sweep, points: pd.DataFrame, failures: pd.DataFrame) -> str:
-    """Return points x arms of mean TTFT with intervals, and the failed points below."""
-    shown = points[points["metric"] == "ttft_s.mean"]
-    lines = [f"{sweep.name}: mean TTFT, {len(sweep.points)} points, {len(failures)} failed"]
-    if len(shown):
-        cells = shown.assign(
-            cell=[_cell(*row) for row in shown[["value", "ci_low", "ci_high"]].itertuples(index=False)]
-        )
-        wide = cells.pivot_table(index="point_id", columns="arm", values="cell", aggfunc="first", sort=False)
-        values = cells.drop_duplicates("point_id").set_index("point_id")[list(sweep.paths)]
-        lines.append(values.join(wide).to_string(index=False))
-    for row in failures.to_dict("records"):
-        lines.append("failed: " + ", ".join(f"{path}={row[path]}" for path in sweep.paths) + f": {row['error']}")
-    return "\n".join(lines)
-
-
-def to_json(sweep: Sweep, points: pd.DataFrame, failures: pd.DataFrame) -> dict[str, Any]:
-    """Return both tables as plain lists, dicts, strings and numbers."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "scenario": sweep.name,
-        "sweep": sweep.id,
-        "paths": list(sweep.paths),
-        "rows": _records(points),
-        "failures": _records(failures),
-    }
+def to_json(
+    sweep: Named, points: pd.DataFrame, failures: pd.DataFrame, front: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Return the tables as plain lists, dicts, strings and numbers; `front` is that of a search."""
+    told: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "scenario": sweep.name, "sweep": sweep.id}
+    told["paths"] = list(sweep.paths)
+    told |= sweep.facts if front is None else {**sweep.facts, "front": _records(front)}
+    return told | {"rows": _records(points), "failures": _records(failures)}
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
-
-
-def _cell(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return "-"
-    ends = "" if math.isnan(low) else f" [{_short(low)}, {_short(high)}]"
-    return _short(value) + ends
-
-
-def _short(value_s: float) -> str:
-    """Return a time in four digits."""
-    return format_seconds(float(f"{value_s:.4g}"))
 
 
 def _told(sweep: Sweep, places: list[int]) -> dict[str, pd.Series[Any]]:

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simkv.report.pareto import front, non_dominated
+from simkv.report.front import front, non_dominated
 
 #: Few different values, so that ties and equal rows are common.
 VALUE = st.integers(0, 6).map(float) | st.floats(0, 6)

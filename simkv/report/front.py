@@ -1,0 +1,109 @@
+"""Which ways of serving are beaten by no other in some metrics together? The front, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from simkv.errors import InputError
+from simkv.registry import did_you_mean
+from simkv.report.rows import MEASURES
+
+#: Metrics that say of an arm what it is: 1 where it is that.
+MARKS = ("is_reference", "is_lossy")
+#: Ways for a request to end that leave it out of the means: those of the others look the better for it.
+LOST = ("requests_rejected", "requests_timed_out")
+
+
+def front(
+    points: pd.DataFrame, minimise: Sequence[str] = ("ttft_s.p99", "link_bytes"), within: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return what no other row beats in all of some metrics.
+
+    One row beats another that is nowhere smaller and somewhere larger; equal rows stay together. These take no part:
+    references, which no real system could be; rows where a metric is undefined; rows that rejected requests or let them
+    time out, whose means are of the others alone, unless the number of those is minimised too.
+
+    Parameters
+    ----------
+    points : table of a sweep: a row a point, arm and metric.
+    minimise : metrics, at least one; smaller is better.
+    within : paths that nobody chooses, such as a link's capacity: rows compete where these are equal.
+
+    Returns
+    -------
+    A row a point and arm, by the first metric: point_id, one column a path, arm, then each metric with `_low` and
+    `_high`, the ends of its interval.
+
+    Raises
+    ------
+    InputError : a metric or path that the table does not have.
+
+    Examples
+    --------
+    >>> rows = [("p", "slow", "ttft_s.p99", 3.0), ("p", "slow", "link_bytes", 1.0), ("p", "fast", "ttft_s.p99", 1.0),
+    ...         ("p", "fast", "link_bytes", 9.0), ("p", "bad", "ttft_s.p99", 3.0), ("p", "bad", "link_bytes", 9.0)]
+    >>> table = pd.DataFrame(rows, columns=["point_id", "arm", "metric", "value"]).assign(ci_low=None, ci_high=None)
+    >>> front(table)["arm"].tolist()
+    ['fast', 'slow']
+    """
+    metrics = list(minimise)
+    table = by_point(points, metrics)
+    unknown = next((path for path in within if path not in table or path in (*metrics, *MARKS, "lost")), None)
+    if unknown is not None:
+        raise InputError(f"no path {unknown!r} in the table{did_you_mean(unknown, [str(name) for name in table])}")
+    out = table["is_reference"] | (table["lost"] & (not set(LOST) & set(metrics)))
+    able = table[~out].dropna(subset=metrics).drop(columns=[*MARKS, "lost"])
+    groups = [group for _, group in able.groupby(list(within), sort=False)] if within else [able]
+    kept = [group[non_dominated(group[metrics].to_numpy(dtype=np.float64))].sort_values(metrics) for group in groups]
+    return pd.concat(kept, ignore_index=True) if kept else able
+
+
+def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows no other row beats; O(n log n) for two columns.
+
+    Parameters
+    ----------
+    values : (n, metrics), smaller is better, no NaN.
+
+    Examples
+    --------
+    >>> non_dominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist()
+    [True, True, False]
+    """
+    order = np.lexsort(values.T[::-1])  # by the first column, then the second: only an earlier row can beat a later
+    flags = np.zeros(len(values), dtype=bool)
+    kept: list[Any] = []
+    for place in order:
+        row = values[place]
+        if kept and not (row == kept[-1]).all():
+            rivals = kept[-1:] if values.shape[1] <= 2 else kept  # of two columns, the last kept has the least second
+            if any((rival <= row).all() for rival in rivals):
+                continue
+        kept.append(row)
+        flags[place] = True
+    return flags
+
+
+def by_point(points: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return one row a point and arm: point_id, paths, arm, each metric with its interval, and what the arm is."""
+    known = [name for name in points["metric"].unique() if "[" not in name]  # those of one replication left out
+    for metric in metrics:
+        if known and metric not in known:
+            raise InputError(f"no metric {metric!r}{did_you_mean(metric, known)}; known: {', '.join(known)}")
+    keys = ["point_id", "arm"]
+    table = points[[name for name in points if name not in MEASURES or name == "arm"]].drop_duplicates(keys)
+    for metric in dict.fromkeys(metrics):
+        found = points[points["metric"] == metric].set_index(keys)[["value", "ci_low", "ci_high"]]
+        names = {"value": metric, "ci_low": f"{metric}_low", "ci_high": f"{metric}_high"}
+        table = table.join(found.rename(columns=names), on=keys)
+    for mark in MARKS:
+        marked = points[(points["metric"] == mark) & (points["value"] == 1)].set_index(keys).index
+        table[mark] = table.set_index(keys).index.isin(marked)
+    losing = points[points["metric"].isin(LOST) & (points["value"] > 0)].set_index(keys).index
+    table["lost"] = table.set_index(keys).index.isin(losing)
+    return table.reset_index(drop=True)
