@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from simkv.errors import InputError
+from simkv.remote import local
 from simkv.request import Session, TraceHeader
 from simkv.workload.prompt import cut_before
 from simkv.workload.readers import canard, claude_code, mooncake, mtrag, native, squad  # noqa: F401  # registers them
@@ -103,13 +104,13 @@ class Trace:
 
 
 def open_trace(
-    path: Path, format: str | None = None, max_input_tokens: int | None = None, limit: int | None = None
+    path: Path | str, format: str | None = None, max_input_tokens: int | None = None, limit: int | None = None
 ) -> Trace:
     """Open a trace: plain, gzip or xz; its format told from the first line, or given by name.
 
     Parameters
     ----------
-    path : the file; it must be a regular one, for it is read each time its sessions are asked for.
+    path : the file, or its URL; it must be a regular one, for it is read each time its sessions are asked for.
     format : a name in `FORMATS`; None = the one that recognises the first line.
     max_input_tokens : [tokens] a session is cut before its first request with a longer prompt.
     limit : read no more than so many requests; the session that reaches it is cut there.
@@ -129,7 +130,7 @@ def open_trace(
     >>> [session.session_id for session in open_trace(path).sessions()]
     ['s']
     """
-    path = Path(path)
+    path = local(path)
     for value, what in ((max_input_tokens, "max_input_tokens"), (limit, "limit")):
         if value is not None and value < 1:
             raise InputError(f"{what}: want at least 1, got {value}")
