@@ -30,6 +30,7 @@ from simkv.cli_report import report
 from simkv.cli_sweep import overrides, pairs, sweep
 from simkv.cli_validate import validate
 from simkv.errors import InputError, InvariantError, SimkvError
+from simkv.remote import local
 
 if TYPE_CHECKING:
     from simkv.report.comparison import Comparison
@@ -190,11 +191,11 @@ def trace() -> None:
 
 
 @trace.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="PATH", type=local)
 @click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="Of the format, or its name.")
 @_as_json
 def info(path: Path, params: tuple[str, ...], as_json: bool) -> None:
-    """Describe the trace at PATH: format and what it leaves to assume, sessions, turns, tokens, think times, reuse."""
+    """Describe the trace at PATH, a file or its URL: format and what it leaves to assume, sessions, tokens, reuse."""
     from simkv import workload
 
     _print_facts(path, workload.info(workload.open_told(path, pairs(params, "-p"))), as_json)
@@ -209,7 +210,7 @@ def info(path: Path, params: tuple[str, ...], as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the generator.")
 @_as_json
 def convert(source: str, out: Path, params: tuple[str, ...], seed: int, as_json: bool) -> None:
-    """Write SOURCE, a trace or `generator:NAME`, to OUT in simkv's own format; suffixes .gz and .xz compress."""
+    """Write SOURCE, a trace, a URL or `generator:NAME`, to OUT in simkv's own format; suffixes .gz, .xz compress."""
     from simkv import workload
 
     facts = dict(workload.convert(source, out, pairs(params, "-p"), seed))

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from simkv.remote import local
+
 
 @click.command()
-@click.argument("path", metavar="TRACE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="TRACE", type=local)
 @click.option(
     "--policy",
     "policies",

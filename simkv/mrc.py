@@ -120,7 +120,7 @@ def hit_counts(
     ------
     InputError : no such policy, a bad size, or a trace that is not valid.
     """
-    return counted(accesses(open_trace(Path(path))), policies, blocks, warmup)
+    return counted(accesses(open_trace(path)), policies, blocks, warmup)
 
 
 def counted(

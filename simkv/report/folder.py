@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import simkv
+from simkv.remote import Fetched
 from simkv.report import runs
 from simkv.report.rows import points_of, write
 from simkv.results import OUTCOMES, REQUEST_COLUMNS, SCHEMA_VERSION, STATUSES, TRANSFER_COLUMNS
@@ -208,9 +209,10 @@ def _version(package: str) -> str | None:
 def _inputs(scenario: Any) -> Iterator[dict[str, Any]]:
     """Yield every file that the scenario names, itself first, named as seen from its folder."""
     base = Path(scenario.path).resolve().parent
-    for path in dict.fromkeys([Path(scenario.path).resolve(), *sorted(p.resolve() for p in _paths(scenario))]):
+    named = (path if isinstance(path, Fetched) else path.resolve() for path in _paths(scenario))
+    for path in dict.fromkeys([Path(scenario.path).resolve(), *sorted(named)]):
         if path.is_file():
-            name = Path(os.path.relpath(path, base)).as_posix()
+            name = str(path) if isinstance(path, Fetched) else Path(os.path.relpath(path, base)).as_posix()
             yield {"name": name, "sha256": _sha256(path), "size_bytes": path.stat().st_size}
 
 

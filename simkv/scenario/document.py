@@ -16,6 +16,7 @@ from typing import Protocol
 
 import yaml
 
+from simkv import remote
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
 from simkv.units import format_bytes, parse_bytes, shown
@@ -117,7 +118,7 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"no such file{near_name(path)}", str(path)) from None
+        raise InputError(f"no such file{remote.hint(path) or near_name(path)}", str(path)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot be read: {reason}", str(path)) from None

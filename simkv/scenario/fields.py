@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import core_schema
 
-from simkv import model
+from simkv import model, remote
 from simkv.scenario import plugins
 from simkv.scenario.document import near_name
 from simkv.scenario.misfit import Misfit, as_misfit
@@ -81,12 +81,15 @@ class OfKind:
 
 
 class InputFile:
-    """The path of a file that must exist; relative paths start at the scenario's folder."""
+    """The path or URL of a file that must exist; relative paths start at the scenario's folder."""
 
     def read(self, value: object, info: ValidationInfo) -> Path:
-        """Return the absolute path."""
+        """Return the absolute path; of what a URL names, its copy here."""
         if not isinstance(value, str) or not value or "\0" in value:
-            raise Misfit(f"want the path of a file, got {shown(value)}")
+            raise Misfit(f"want the path or URL of a file, got {shown(value)}")
+        if remote.is_url(value):
+            with as_misfit():
+                return remote.fetched(value)
         path = Path(os.path.normpath(folder_of(info) / value))
         try:
             if path.is_dir():
@@ -111,6 +114,7 @@ class Model:
         """Return the name, or the absolute path."""
         if not isinstance(value, str) or not value or "\0" in value:
             raise Misfit(f"want a model such as 'Qwen2.5-3B', or the path of a config.json, got {shown(value)}")
+        plugins.refuse_url(value)
         with as_misfit():
             model.get(value, folder_of(info))
         return model.built_in_name(value) or os.path.normpath(folder_of(info) / value)

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from simkv import remote
 from simkv.errors import InputError
 from simkv.registry import Registry, did_you_mean
 from simkv.scenario.misfit import Misfit, as_misfit
@@ -227,7 +228,14 @@ def _path(value: object, folder: Path) -> Path:
     """Return an absolute path; whether there is a file is for the plug-in to say."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise Misfit(f"want the path of a file, got {shown(value)}")
+    refuse_url(value)
     return Path(os.path.normpath(folder / value))
+
+
+def refuse_url(value: str) -> None:
+    """Refuse a URL where a file of this machine is wanted."""
+    if remote.is_url(value):
+        raise Misfit(f"want a file of this machine, got {shown(value)}: {remote.TAKEN}")
 
 
 def _one_of(options: tuple[Any, ...], value: object) -> object:

@@ -267,6 +267,8 @@ def _difference(path: str, told: Any) -> str:
     """Return what is wrong with a file here; "" when it is the sender's."""
     try:
         here = content(path)
+    except InputError as error:  # of a URL
+        return error.message
     except OSError as error:
         return f"{(error.strerror or str(error)).lower()}"
     return "" if here == told else "holds something else than where the sweep was started"

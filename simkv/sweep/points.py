@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import simkv
+from simkv import remote
 from simkv.errors import InputError
 from simkv.scenario import Scenario, document, loading, resolved
 from simkv.scenario.grid import Axis, merged, product
@@ -166,7 +167,7 @@ def _named(value: Any) -> Iterator[str]:
 
 
 def _is_file(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(os.sep) and Path(value).exists()
+    return remote.is_url(value) or (isinstance(value, str) and value.startswith(os.sep) and Path(value).exists())
 
 
 def content(name: str) -> Any:
@@ -174,8 +175,10 @@ def content(name: str) -> Any:
 
     Raises
     ------
-    OSError : it cannot be read.
+    OSError, InputError : it cannot be read.
     """
+    if remote.is_url(name):
+        return "sha256:" + remote.fetched(name).sha256
     path = Path(name)
     if path.is_dir():
         return {f.relative_to(path).as_posix(): content(str(f)) for f in sorted(path.rglob("*")) if f.is_file()}

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from simkv import remote
 from simkv.errors import InputError
 from simkv.registry import Registry, did_you_mean
 from simkv.request import Session, TraceHeader
@@ -60,8 +61,8 @@ def convert(source: str, out: Path, params: Mapping[str, str], seed: int) -> dic
     out = Path(out)
     if not source.startswith(GENERATOR_PREFIX):
         if out.name.endswith(_SERIES_SUFFIXES):
-            return _write_series(read_foreign(Path(source), params), out)
-        return _convert_trace(Path(source), out, params)
+            return _write_series(read_foreign(remote.local(source), params), out)
+        return _convert_trace(remote.local(source), out, params)
     name = source.removeprefix(GENERATOR_PREFIX)
     if name in SERIES_GENERATORS.names():
         _want_suffix(out, _SERIES_SUFFIXES, "a bandwidth series")

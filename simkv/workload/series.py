@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from simkv.errors import InputError
+from simkv.remote import local
 from simkv.workload.output import write_lines
 from simkv.workload.readers import fields
 from simkv.workload.readers.lines import numbered_lines
@@ -46,7 +47,7 @@ class Series:
     provenance: dict[str, object] = field(default_factory=dict)
 
 
-def read_series(path: Path) -> Series:
+def read_series(path: Path | str) -> Series:
     """Read a bandwidth series; plain, gzip or xz.
 
     Raises
@@ -61,7 +62,7 @@ def read_series(path: Path) -> Series:
     >>> read_series(path).rates_bps
     [1000000.0, 0.0]
     """
-    path = Path(path)
+    path = local(path)
     with closing(numbered_lines(path)) as lines:
         kind, provenance = _located(path, *next(lines, (1, b"")), _header)
         _located(path, *next(lines, (2, b"")), _columns)

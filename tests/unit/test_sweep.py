@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from simkv.errors import InputError, SimkvError
 from simkv.sweep import InProcess, Journal, Processes, plan, read_axis, run
 from simkv.sweep.executors import Outcome, Work
 from simkv.sweep.points import identity
+from simkv.sweep.pool_watch import QUIET_LOOKS, PoolWatch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "three_turns.yaml"
@@ -340,6 +342,36 @@ def test_a_silent_pool_is_replaced_once_and_then_given_up(monkeypatch: pytest.Mo
         list(Processes(1, time_limit_s=60.0).run(sleeps, [60.0]))
 
 
+def test_a_pool_that_stands_still_is_replaced(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stopped process is neither dead nor late: it is found by the CPU time that it does not use."""
+    monkeypatch.setattr("simkv.sweep.executors.LOOK_S", 0.1)
+    monkeypatch.setattr("simkv.sweep.pool_watch.QUIET_LOOKS", 25)
+    (tmp_path / "out").mkdir()
+    run(plan(SCENARIO, [read_axis(SEEDS)]), tmp_path / "out", Through(partial(stops_once, tmp_path / "stopped")))
+    assert (tmp_path / "stopped").exists()
+    assert "worker processes do not go on; 4 points begin again in new ones (process " in caplog.text
+    assert tables(tmp_path / "out") == tables(whole)
+
+
+def test_only_a_pool_that_does_not_compute_is_stuck() -> None:
+    """However long a point takes; and a pool that was quiet for a while may go on."""
+    heard, told = multiprocessing.Pipe(duplex=False)
+    watch = PoolWatch(heard)
+    for cpu_s in range(100):
+        told.send((7, float(cpu_s)))
+        assert not watch.is_stuck()
+    assert [watch.is_stuck() for _ in range(QUIET_LOOKS - 1)] == [False] * (QUIET_LOOKS - 1)
+    watch.progress()
+    assert [watch.is_stuck() for _ in range(QUIET_LOOKS)] == [False] * (QUIET_LOOKS - 1) + [True]
+    told.send((7, 99.5))
+    assert not watch.is_stuck()
+    assert watch.told() == "process 7: 99.5 s of CPU time, last heard of 0 s ago"
+    told.close()
+    heard.close()
+
+
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     """Workers that import the script start it again and die; nobody waits for them, and no point is blamed."""
     script = f"import simkv, simkv.sweep as s; simkv.sweep({str(SCENARIO)!r}, {{'seed': [1, 2]}}, s.Processes(2))"
@@ -439,6 +471,14 @@ def dies_once(marker: Path, work: Work, scenario: Any) -> Outcome:
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return work(scenario)
+
+
+def stops_once(marker: Path, work: Work, scenario: Any) -> Outcome:
+    """Stop this process the first time, for ever."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
     return work(scenario)
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from simkv import remote
 from simkv.errors import InputError
 
 #: [bytes] Longest line that is read; the longest session of the real traces takes 0.15 MB.
@@ -115,7 +116,7 @@ def _open(path: Path) -> IO[bytes]:
             return cast("IO[bytes]", lzma.open(path, "rb"))
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise InputError(f"cannot be opened: {_reason(error)}", str(path)) from error
+        raise InputError(f"cannot be opened: {_reason(error)}{remote.hint(path)}", str(path)) from error
 
 
 def _check_xz_memory(path: Path, head: bytes) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from simkv.errors import InputError
+from simkv.remote import local
 from simkv.request import Session, TraceHeader
 from simkv.workload.prompt import cut_before
 from simkv.workload.readers import (  # noqa: F401 - importing them registers them
@@ -116,7 +117,7 @@ class Trace:
 
 
 def open_trace(
-    path: Path,
+    path: Path | str,
     format: str | None = None,
     max_input_tokens: int | None = None,
     limit: int | None = None,
@@ -126,7 +127,7 @@ def open_trace(
 
     Parameters
     ----------
-    path : the file; it must be a regular one, for it is read each time its sessions are asked for.
+    path : the file, or its URL; it must be a regular one, for it is read each time its sessions are asked for.
     format : a name in `FORMATS`; None = the one that recognises the first record.
     max_input_tokens : [tokens] a session is cut before its first request with a longer prompt.
     limit : read no more than so many requests; the session that reaches it is cut there.
@@ -147,7 +148,7 @@ def open_trace(
     >>> [session.session_id for session in open_trace(path).sessions()]
     ['s']
     """
-    path = Path(path)
+    path = local(path)
     for value, what in ((max_input_tokens, "max_input_tokens"), (limit, "limit")):
         if value is not None and value < 1:
             raise InputError(f"{what}: want at least 1, got {value}")
