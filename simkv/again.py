@@ -8,12 +8,27 @@ from typing import Any
 
 from simkv import __version__, simulation
 from simkv.build import World
+from simkv.compare import describe
 from simkv.errors import InputError
 from simkv.report.reading import SavedRun
 from simkv.results import REQUEST_COLUMNS, RunResult
 
 #: Columns that tell requests of one arm and replication apart, or what became of them.
 COLUMNS = tuple(name for name in REQUEST_COLUMNS if name not in ("arm", "replication"))
+
+
+def telling(saved: SavedRun) -> list[str]:
+    """Return the two arms that tell most of a run: the baseline and the fastest other that a real system could be."""
+    baseline = "none" if "none" in saved.arms else saved.arms[0]
+    ttft_s = {arm["name"]: arm["metrics"]["ttft_s"]["mean"] for arm in saved.summary["arms"]}
+    others = [
+        (mean_s, name)
+        for name, mean_s in ttft_s.items()
+        if name != baseline
+        and mean_s is not None
+        and not describe(name, saved.scenario.for_arm(name).policies).reference
+    ]
+    return [baseline, *(name for _, name in sorted(others)[:1])]
 
 
 def stored(saved: SavedRun, arm: str, replication: int) -> list[dict[str, Any]]:

@@ -68,14 +68,7 @@ def _chosen(read: SavedRun, wanted: list[str]) -> list[str]:
     """Return the arms to tell of, in the order asked for."""
     if wanted:
         return list(dict.fromkeys(read.check_arm(name) for name in wanted))
-    baseline = "none" if "none" in read.arms else read.arms[0]
-    ttft_s = {arm["name"]: arm["metrics"]["ttft_s"]["mean"] for arm in read.summary["arms"]}
-    others = [
-        (mean_s, name)
-        for name, mean_s in ttft_s.items()
-        if name != baseline and mean_s is not None and not _info(read, name)["reference"]
-    ]
-    return [baseline, *(name for _, name in sorted(others)[:1])]
+    return again.telling(read)
 
 
 def _info(read: SavedRun, name: str) -> dict[str, str]:

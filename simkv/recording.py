@@ -43,6 +43,7 @@ class Recording:
     window_s : [s] what begins outside it is left out.
     end_s : [s] when the last request of any arm ended.
     sessions, all_sessions : how many are shown, and how many there are.
+    telling : names of the arms to look at first.
     left_out : in words; "" = nothing.
     """
 
@@ -54,6 +55,7 @@ class Recording:
     end_s: float
     sessions: int
     all_sessions: int
+    telling: list[str]
 
     @property
     def left_out(self) -> str:
@@ -122,6 +124,7 @@ def record(
         end_s=end_s,
         sessions=len(shown),
         all_sessions=len(came),
+        telling=[name for name in again.telling(saved) if name in found] or names[:2],
     )
 
 

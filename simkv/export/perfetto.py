@@ -52,7 +52,7 @@ def trace(recording: Recording) -> dict[str, Any]:
 
     Examples
     --------
-    >>> trace(Recording("empty", 1, 0, [], (0.0, 1.0), 1.0, 0, 0))["traceEvents"]
+    >>> trace(Recording("empty", 1, 0, [], (0.0, 1.0), 1.0, 0, 0, []))["traceEvents"]
     []
     """
     names: list[_Event] = []
