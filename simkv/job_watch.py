@@ -32,12 +32,15 @@ class JobWatch:
         self.now = lambda: world.env.now
         for server in world.servers:
             hook(server, "delivered", self._delivered)
+            hook(server, "_take_in", self._taken_in)
             hook(server, "prefilled", partial(self._because, "another request's prefill"))
             hook(server, "unavailable", partial(self._because, "news that the source has it not"))
         for source in world.sources.values():
             hook(source, "begin", partial(self._begun, source))
             hook(source, "_compute", self._computing)
             hook(source, "_computed", self._computed)
+            hook(source._coder, "run", self._coding)
+            hook(source, "_send", self._coded)
             hook(source, "promote", self._promoted)
             hook(source, "cancel", self._stopped)
 
@@ -99,9 +102,24 @@ class JobWatch:
             self.job_ended(job)
         call()
 
+    def _coding(self, call: Callable[[], None], job: Job, _: object) -> None:
+        if job in self.jobs:
+            self.jobs[job].whole_s = self.now()
+        call()
+
+    def _coded(self, call: Callable[[], None], job: Job) -> None:
+        if job in self.jobs:
+            self.jobs[job].coded_s = self.now()
+        call()
+
     def _delivered(self, call: Callable[[], None], job: Job) -> None:
+        if job in self.jobs:
+            self.jobs[job].landed_s = self.now()
+        call()
+
+    def _taken_in(self, call: Callable[[], None], job: Job) -> None:
+        """Let a server use what a job brought, once it is decoded there."""
         trace = self.jobs.get(job)
         if trace is not None:
-            trace.landed_s = self.now()
             self.job_ended(job)
         self._because(trace or "", call)

@@ -82,7 +82,7 @@ SPAN_COLUMNS: dict[str, str] = {
 REQUEST_LANES: dict[str, tuple[str, ...]] = {
     "queue": ("memory", "source_queue", "link_queue", "local", "gpu_queue", "unfinished"),
     "lookup": ("question",),
-    "transfer": ("transfer", "link_delay"),
+    "transfer": ("coding", "transfer", "link_delay", "unpacking"),
     "prefill": ("source_compute", "prefill"),
     "decode": ("decode",),
 }

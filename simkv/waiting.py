@@ -13,9 +13,11 @@ CAUSES = {
     "question": "its question travels to the source",
     "source_queue": "at the source: for its GPU, for room, or for what another request computes",
     "source_compute": "the source computes what was missing",
+    "coding": "the GPU at the source codes what is sent, after what it does before",
     "link_queue": "for its turn on the link",
     "transfer": "on the wire, alone or with others",
     "link_delay": "delay of the link",
+    "unpacking": "the GPU of the server decodes what came, after what it does before",
     "local": "for what this server computes, for another request or ahead of time",
     "gpu_queue": "for the GPU of the server",
     "prefill": "prefill of what is not cached",
@@ -30,6 +32,7 @@ class JobTrace:
     ----------
     begun_s : the source began.
     gpu_s, computed_s : the first step of its prefill began; all of it was made.
+    whole_s, coded_s : all that it needs was at the source; it was in the form in which it is sent.
     promoted_s : a request came to wait for it.
     stopped_s : the source stopped it.
     landed_s : it arrived.
@@ -40,6 +43,8 @@ class JobTrace:
     begun_s: float
     gpu_s: float | None = None
     computed_s: float | None = None
+    whole_s: float | None = None
+    coded_s: float | None = None
     promoted_s: float | None = None
     stopped_s: float | None = None
     landed_s: float | None = None
@@ -99,9 +104,12 @@ def _stages(by: JobTrace, told: Readiness) -> list[tuple[str, float | None]]:
     start_s, end_s = (flow.start_s, flow.end_s) if flow is not None else (None, None)
     return [
         ("question", by.begun_s),
-        ("source_queue", by.gpu_s if by.gpu_s is not None else start_s),
+        ("source_queue", by.gpu_s if by.gpu_s is not None else by.whole_s),
         ("source_compute", by.computed_s),
-        ("link_queue" if by.computed_s is not None else "source_queue", start_s),
+        ("source_queue", by.whole_s),
+        ("coding", by.coded_s),
+        ("link_queue", start_s),
         ("transfer", end_s),
-        ("link_delay", told.ready_s),
+        ("link_delay", by.landed_s),
+        ("unpacking", told.ready_s),
     ]

@@ -192,7 +192,7 @@ class _Packer:
                     for track in tracks
                 ],
                 "use": {quantity: values for quantity, values in use.items() if any(values)},
-                "backlog": {"backlog": [round(value) for value in sampled[name]["backlog_bytes"]]},
+                "backlog": [round(value) for value in sampled[name]["backlog_bytes"]],
             }
 
     def _servers(self, rows: list[_Row], sampled: dict[str, dict[str, list[float]]]) -> Iterator[dict[str, Any]]:

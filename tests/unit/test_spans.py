@@ -86,6 +86,20 @@ def test_a_promoted_push_is_two_spans_the_second_of_the_request_that_waits() -> 
     assert one.end_s == two.start_s == pytest.approx(6.8)
 
 
+def test_kv_in_a_codec_is_waited_for_on_the_wire_and_then_while_it_is_decoded() -> None:
+    """Each decoding ends with a kernel of its server's GPU, and what came before it is not "local" work."""
+    told = load(ROOT / "scenarios" / "5g_slice.yaml", {"replications": "1", "workload.sessions": "4"})
+    spans = Spans()
+    result = run(told, "int4", watch=spans.attach)
+    kernels = {(s.object, s.end_s) for s in spans.of_objects() if s.kind == "kernel"}
+    found = list(spans.of_requests(result))
+    unpacked = [(s.object, s.end_s) for s in found if s.kind == "unpacking"]
+    assert len(unpacked) > 20
+    assert set(unpacked) <= kernels
+    assert sum(s.kind == "transfer" for s in found) == sum(s.kind == "coding" for s in found) > 20
+    assert all(s.kind != "local" for s in found)
+
+
 def test_a_rejected_request_and_one_cut_off_by_the_horizon_have_spans_too(tmp_path: Path) -> None:
     """The first never fits; the second is in its prefill when the run ends at 3 s."""
     gpu = "{name: fixed, prefill_per_token: 1 s}"

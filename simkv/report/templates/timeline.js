@@ -1,203 +1,184 @@
 "use strict";
 // The timeline: who did what when, drawn on one canvas an arm; all share the time axis. No library, no request.
 (() => {
-  const root = document.currentScript.parentElement;
-  const at = (selector) => root.querySelector(selector);
-  const LANES = ["queue", "lookup", "transfer", "prefill", "decode"];
-  const COLOURS = {
-    queue: "#9aa1a9", lookup: "#cc79a7", transfer: "#0072b2", prefill: "#e69f00", source_compute: "#f3cf7d", decode: "#009e73",
-    mixed: "#9a9f2e", kernel: "#cc79a7", demand: "#0072b2", background: "#9aa1a9", shared: "#56b4e9", speculative: "#d55e00",
-  };
-  const LEGEND = [
-    ["queue", "queue: waits"], ["lookup", "lookup: asks the source"], ["source_compute", "prefill at the source"],
-    ["transfer", "transfer; demand on a link"], ["prefill", "prefill"], ["decode", "decode"], ["mixed", "prefill and decode in one step"],
-    ["kernel", "codec on a GPU"], ["speculative", "speculative, on links, GPUs and in buffers"], ["background", "background; used buffer"],
-  ];
+  const root = document.currentScript.parentElement, at = (selector) => root.querySelector(selector);
+  const LANES = ["queue", "lookup", "transfer", "prefill", "decode"], SMALL = "10px system-ui, sans-serif";
   const LANE_OF = {
-    memory: "queue", source_queue: "queue", link_queue: "queue", local: "queue", gpu_queue: "queue", unfinished: "queue",
-    question: "lookup", transfer: "transfer", link_delay: "transfer", source_compute: "prefill", prefill: "prefill", decode: "decode",
+    memory: "queue", source_queue: "queue", link_queue: "queue", local: "queue", gpu_queue: "queue", unfinished: "queue", question: "lookup",
+    coding: "transfer", transfer: "transfer", link_delay: "transfer", unpacking: "transfer", source_compute: "prefill", prefill: "prefill", decode: "decode",
+  };
+  const COLOURS = {
+    queue: "#9aa1a9", lookup: "#cc79a7", source_compute: "#f3cf7d", transfer: "#0072b2", prefill: "#e69f00", decode: "#009e73", mixed: "#9a9f2e",
+    kernel: "#cc79a7", demand: "#0072b2", speculative: "#d55e00", shared: "#56b4e9", background: "#9aa1a9",
+  };
+  const LEGEND = {
+    queue: "queue: waits", lookup: "lookup: asks the source", source_compute: "prefill at the source", transfer: "transfer; demand on a link",
+    prefill: "prefill", decode: "decode", mixed: "prefill and decode in one step", kernel: "codec on a GPU",
+    speculative: "speculative: on links, GPUs, in buffers", shared: "a link that all classes share alike", background: "background; used buffer",
   };
   const WORDS = {
     memory: "waits for memory", source_queue: "waits at the source", link_queue: "waits for its turn on the link", gpu_queue: "waits for the GPU",
-    local: "waits for what is computed here", unfinished: "not finished", question: "question to the source", transfer: "on the wire", link_delay: "delay of the link",
-    source_compute: "prefill at the source", demand_text: "text, demand", speculative_text: "text, speculative", speculative_prefill: "speculative prefill",
-    speculative_kernel: "speculative codec", kernel: "codec", mixed: "prefill and decode", shared: "all classes alike",
+    local: "waits for what is computed here", unfinished: "not finished", question: "question to the source", transfer: "on the wire",
+    link_delay: "delay of the link", source_compute: "prefill at the source", coding: "coded at the source", unpacking: "decoded here by the codec",
+    demand_text: "text, demand", speculative_text: "text, speculative", kernel: "codec", mixed: "prefill and decode", shared: "all classes alike",
   };
-  const groups = { requests: true, links: true, servers: true };
-  let data, view, shown, hidden = new Set(), css = {}, patterns = {}, waiting = false, panels = [];
+  const groups = { requests: true, links: true, "GPUs, buffers": true };
+  const panels = [], css = {}, patterns = {};
+  let data, view, shown, hidden = new Set(), waiting = false;
 
-  const colourOf = (kind) =>
-    kind.startsWith("speculative") ? "speculative" : kind.startsWith("demand") ? "demand" : COLOURS[kind] ? kind : LANE_OF[kind] || "queue";
-  const scaled = (value, units) => {
-    const found = units.find(([factor]) => Math.abs(value) >= factor) || units[units.length - 1];
-    return `${Number((value / found[0]).toPrecision(4))} ${found[1]}`;
+  const colourOf = (kind) => Object.keys(COLOURS).find((name) => name === kind) || ["speculative", "demand"].find((name) => kind.startsWith(name)) || LANE_OF[kind];
+  const scaled = (...units) => (value) => {
+    const [factor, unit] = units.find(([least]) => Math.abs(value) >= least) || units[value ? units.length - 1 : units.findIndex(([least]) => least === 1)];
+    return `${Number((value / factor).toPrecision(4))} ${unit}`;
   };
-  const seconds = (s) => (s === 0 ? "0 s" : scaled(s, [[3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"]]));
-  const bytes = (b) => scaled(b, [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]]);
-  const bps = (b) => scaled(b, [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"], [1, "bit/s"]]);
+  const seconds = scaled([3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"]);
+  const bytes = scaled([1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]);
+  const bps = scaled([1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"], [1, "bit/s"]);
   const inSeconds = (t) => data.from_s + t * data.unit_s;
+  const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
 
+  // -- what was packed ---------------------------------------------------------------------------------
   async function unpack() {
     const packed = Uint8Array.from(atob(at(".tl-data").textContent.trim()), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     return JSON.parse(await new Response(stream).text());
   }
   function track(told) { // differences of starts, and lengths -> starts and ends
-    if (!told) return null;
     let last = 0;
     told.s = told.s.map((step) => (last += step));
     told.e = told.s.map((start, i) => start + told.d[i]);
     return told;
   }
-  function prepare() {
-    for (const arm of data.arms) {
-      arm.rows.forEach(track);
-      const ofSession = new Map(arm.rows.map((row) => [row.session, row]));
-      for (const row of arm.rows) row.wires = [];
-      for (const link of arm.links) {
-        track(link.sent);
-        for (const wire of link.wires.map(track)) {
-          wire.s.forEach((_, i) => { const row = ofSession.get(wire.v[i]); if (row) row.wires.push([wire, i]); });
-        }
-      }
-      for (const server of arm.servers) track(server.gpu);
+  function prepare(arm) {
+    const ofSession = new Map(arm.rows.map((row) => [row.session, Object.assign(track(row), { wires: [] })]));
+    for (const link of arm.links) {
+      track(link.sent);
+      for (const wire of link.wires.map(track)) wire.s.forEach((_, i) => ofSession.get(wire.v[i])?.wires.push([wire, i]));
     }
+    for (const server of arm.servers) if (server.gpu) track(server.gpu);
   }
-  // first span of a track that ends after t
-  function firstAfter(ends, t) {
+  function firstAfter(ends, t) { // which span of a track is the first that ends after t
     let low = 0, high = ends.length;
     while (low < high) { const mid = (low + high) >> 1; if (ends[mid] > t) high = mid; else low = mid + 1; }
     return low;
   }
-  const touches = (row) => { const i = firstAfter(row.e, view.from); return i < row.s.length && row.s[i] < view.to; };
+  const inView = (row) => { const i = firstAfter(row.e, view.from); return i < row.s.length && row.s[i] < view.to; };
 
   // -- what is where on a panel ------------------------------------------------------------------------
   function layout(arm, width) {
-    const items = [], left = width < 520 ? 58 : 104;
+    const items = [];
     let y = 20;
     const put = (h, item) => { items.push({ y, h, ...item }); y += h; };
     if (groups.requests) {
-      const rows = arm.rows.filter(touches), h = Math.max(3, Math.min(48, Math.floor(250 / Math.max(1, rows.length))));
-      put(15, { title: `requests (${rows.length} ${data.rows_are} in view)` });
-      rows.forEach((row, i) => put(h, { row, label: i % Math.ceil(11 / h) === 0 ? row.name : "" }));
+      const rows = arm.rows.filter(inView), h = clamp(Math.floor(260 / (rows.length || 1)), 3, 54);
+      put(18, { title: `requests (${data.rows_are} in view: ${rows.length})` });
+      rows.forEach((row, i) => put(h, { row, odd: i % 2 && h > 4, label: i % Math.ceil(11 / h) ? "" : row.name }));
     }
     if (groups.links && arm.links.length) {
-      put(17, { title: "links" });
+      put(18, { title: "links" });
       for (const link of arm.links) {
-        put(11, { track: link.sent, label: link.name, of: link, says: "link" });
-        link.wires.forEach((wire) => put(Math.max(2, Math.min(4, Math.floor(40 / link.wires.length))), { track: wire, of: link, says: "wire" }));
-        put(30, { area: link.use, of: link, unit: bps, key: `use ${link.name}`, step: true });
+        put(11, { track: link.sent, label: link.name, of: link });
+        link.wires.forEach((wire) => put(clamp(Math.floor(40 / link.wires.length), 2, 4), { track: wire, of: link, thin: true }));
+        put(30, { area: link.use, of: link, unit: bps, most: data.most[`use ${link.name}`], step: true });
       }
     }
-    if (groups.servers && arm.servers.length) {
-      put(17, { title: "GPUs and buffers" });
+    if (groups["GPUs, buffers"] && arm.servers.length) {
+      put(18, { title: "GPUs and buffers" });
       for (const server of arm.servers) {
-        if (server.gpu) put(11, { track: server.gpu, label: server.name, of: server, says: "gpu" });
-        put(18, { area: server.buffer, label: server.gpu ? "" : server.name, of: server, unit: bytes, key: `buffer ${server.name}` });
+        if (server.gpu) put(11, { track: server.gpu, label: server.name, of: server });
+        put(18, { area: server.buffer, label: server.gpu ? "" : server.name, of: server, unit: bytes, most: data.most[`buffer ${server.name}`] });
       }
     }
-    return { items, height: y + 4, left };
+    return { items, height: y + 4, left: width < 520 ? 62 : 104, width };
   }
 
   // -- drawing -----------------------------------------------------------------------------------------
-  function hatched(pen, name) {
-    if (!patterns[name]) {
-      const tile = document.createElement("canvas"), ratio = window.devicePixelRatio || 1;
-      tile.width = tile.height = 5 * ratio;
-      const p = tile.getContext("2d");
-      p.scale(ratio, ratio);
-      p.fillStyle = COLOURS[name]; p.fillRect(0, 0, 5, 5);
-      p.strokeStyle = "rgba(255,255,255,.65)"; p.lineWidth = 1;
-      p.beginPath(); p.moveTo(-1, 6); p.lineTo(6, -1); p.stroke();
-      patterns[name] = pen.createPattern(tile, "repeat");
-      patterns[name].setTransform(new DOMMatrix().scale(1 / ratio));
-    }
-    return patterns[name];
+  const place = (panel, t) => clamp(panel.left + ((t - view.from) / (view.to - view.from)) * (panel.width - panel.left), panel.left, panel.width);
+  function fill(pen, name, fine) { // what is speculative is hatched, where there is room
+    if (name !== "speculative" || fine) return COLOURS[name] || COLOURS.background;
+    if (patterns[name]) return patterns[name];
+    const tile = Object.assign(document.createElement("canvas"), { width: 6, height: 6 }), p = tile.getContext("2d");
+    p.fillStyle = COLOURS[name]; p.fillRect(0, 0, 6, 6);
+    p.strokeStyle = "rgba(255,255,255,.65)"; p.beginPath(); p.moveTo(-1, 7); p.lineTo(7, -1); p.stroke();
+    return (patterns[name] = pen.createPattern(tile, "repeat"));
+  }
+  function write(pen, text, x, y, align, colour, font = SMALL) {
+    Object.assign(pen, { textAlign: align, fillStyle: colour, font });
+    pen.fillText(text, x, y);
   }
   function bars(pen, panel, spans, y, h, only) {
-    const { left, width } = panel, scale = (width - left) / (view.to - view.from);
     let last = -1, lastName = "";
     for (let i = firstAfter(spans.e, view.from); i < spans.s.length && spans.s[i] < view.to; i++) {
-      const kind = data.kinds[spans.k[i]];
-      if (only && LANE_OF[kind] !== only) continue;
-      const name = colourOf(kind), x = Math.max(left, left + (spans.s[i] - view.from) * scale);
-      const end = Math.max(x + 1, Math.min(width, left + (spans.e[i] - view.from) * scale));
-      if (end <= last + 0.3 && name === lastName) continue;
-      pen.fillStyle = name === "speculative" && h > 5 && end - x > 3 ? hatched(pen, name) : COLOURS[name];
+      const kind = data.kinds[spans.k[i]], name = colourOf(kind), x = place(panel, spans.s[i]), end = Math.max(x + 1, place(panel, spans.e[i]));
+      if ((only && LANE_OF[kind] !== only) || (end <= last + 0.3 && name === lastName)) continue;
+      pen.fillStyle = fill(pen, name, h <= 5 || end - x <= 3);
       pen.fillRect(x, y, end - x, h);
-      last = end; lastName = name;
+      [last, lastName] = [end, name];
     }
   }
-  function drawRow(pen, panel, item) {
-    const { row, y, h } = item;
-    if (h >= 34) LANES.forEach((lane, i) => bars(pen, panel, row, y + 1 + (i * (h - 4)) / 5, (h - 4) / 5 - 1, lane));
-    else bars(pen, panel, row, y, Math.max(2, h - (h > 9 ? 5 : 1)));
-    const scale = (panel.width - panel.left) / (view.to - view.from);
-    for (const [wire, i] of h > 9 ? row.wires : []) {
+  function drawRow(pen, panel, { row, y, h }) {
+    const step = (h - 4) / LANES.length, spread = h >= 34;
+    if (!spread) bars(pen, panel, row, y, Math.max(2, h - (h > 9 ? 5 : 1)));
+    else LANES.forEach((lane, i) => {
+      if (step >= 9) write(pen, lane, panel.left - 3, y + (i + 1) * step, "right", css.soft, "8.5px system-ui, sans-serif");
+      bars(pen, panel, row, y + 1 + i * step, step - 1, lane);
+    });
+    for (const [wire, i] of h > 9 ? row.wires : []) { // below it, what is on the wire for the session
       if (wire.e[i] < view.from || wire.s[i] > view.to) continue;
-      const x = Math.max(panel.left, panel.left + (wire.s[i] - view.from) * scale);
+      const x = place(panel, wire.s[i]);
       pen.fillStyle = COLOURS[colourOf(data.kinds[wire.k[i]])];
-      pen.fillRect(x, y + h - 4, Math.max(1, Math.min(panel.width, panel.left + (wire.e[i] - view.from) * scale) - x), 3);
+      pen.fillRect(x, y + h - 4, Math.max(1, place(panel, wire.e[i]) - x), 3);
     }
   }
-  function drawArea(pen, panel, item) {
-    const { left, width } = panel, scale = (width - left) / (view.to - view.from), top = data.most[item.key] || 0;
-    const floor = item.y + item.h - 3, full = item.h - 6, times = data.times;
-    const below = new Array(times.length).fill(0);
-    for (const [name, values] of Object.entries(item.area)) {
-      pen.fillStyle = name === "speculative" ? hatched(pen, name) : COLOURS[name] || COLOURS.background;
+  function drawArea(pen, panel, { area, y, h, step, most, unit }) {
+    const times = data.times, full = h - 6, floor = y + h - 3, below = new Array(times.length).fill(0);
+    for (const [name, values] of Object.entries(area)) {
+      pen.fillStyle = fill(pen, name);
       pen.globalAlpha = name === "used" ? 0.55 : 1;
-      for (let i = item.step ? 1 : 0; i < times.length; i++) {
-        const from = item.step ? times[i - 1] : times[i], to = item.step ? times[i] : (times[i + 1] ?? data.length);
-        if (!values[i] || to < view.from || from > view.to) continue;
-        const x = Math.max(left, left + (from - view.from) * scale), end = Math.min(width, left + (to - view.from) * scale);
-        const height = (values[i] / 1000) * full, under = item.step ? below[i] : 0; // a buffer's speculative part is within its use
-        pen.fillRect(x, floor - ((under / 1000) * full) - height, end - x + 0.5, height);
-        below[i] += values[i];
+      for (let i = step ? 1 : 0; i < times.length; ) { // a mean holds for the time before its instant, the rest for the time after
+        const height = values[i], under = step ? below[i] : 0, x = place(panel, step ? times[i - 1] : times[i]);
+        let end = x;
+        for (; i < times.length && values[i] === height && (step ? below[i] : 0) === under; i++) {
+          end = place(panel, step ? times[i] : times[i + 1] ?? data.length);
+          below[i] += height;
+        }
+        if (height && end > x) pen.fillRect(x, floor - ((under + height) / 1000) * full, end - x, (height / 1000) * full);
       }
-      pen.globalAlpha = 1;
     }
-    pen.strokeStyle = css.grid; pen.strokeRect(left + 0.5, item.y + 2.5, width - left - 1, item.h - 5);
-    pen.fillStyle = css.soft; pen.textAlign = "right"; pen.font = "9px system-ui, sans-serif";
-    if (top) pen.fillText(item.unit(top), left - 3, item.y + 9);
+    pen.globalAlpha = 1; pen.strokeStyle = css.grid; pen.strokeRect(panel.left + 0.5, y + 2.5, panel.width - panel.left - 1, h - 5);
+    if (most) write(pen, unit(most), panel.left - 3, y + 9, "right", css.soft, "9px system-ui, sans-serif");
   }
   function drawAxis(pen, panel) {
-    const { left, width, height } = panel, span = (view.to - view.from) * data.unit_s, from = inSeconds(view.from);
-    const rough = span / Math.max(2, (width - left) / 95), ten = 10 ** Math.floor(Math.log10(rough));
-    const clock = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400].find((s) => s >= rough);
-    const step = rough < 1 ? [1, 2, 5, 10].map((f) => f * ten).find((s) => s >= rough * 0.999) : clock || ten * 10;
-    pen.textAlign = "center"; pen.font = "10px system-ui, sans-serif"; pen.strokeStyle = css.grid; pen.lineWidth = 1;
-    for (let s = Math.ceil(from / step - 1e-9) * step; s <= from + span * 1.0001; s += step) {
-      const x = Math.round(left + ((s - from) / span) * (width - left)) + 0.5;
-      pen.beginPath(); pen.moveTo(x, 16); pen.lineTo(x, height); pen.stroke();
-      pen.fillStyle = css.soft;
-      if (x > left + 10 && x < width - 14) pen.fillText(step >= 60 ? clockText(s) : `${Number(s.toPrecision(9))} s`, x, 11);
+    const span = (view.to - view.from) * data.unit_s, from = inSeconds(view.from), rough = span / Math.max(3, (panel.width - panel.left) / 80);
+    const steps = rough < 1 ? [1, 2, 5, 10].map((f) => f * 10 ** Math.floor(Math.log10(rough))) : [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800];
+    const step = steps.find((s) => s >= rough * 0.999) || Math.ceil(rough / 86400) * 86400;
+    const words = (s) => (step < 60 ? `${Number(s.toPrecision(9))} s` : s < 3600 ? `${Math.round(s / 60)} min` : `${Math.floor(s / 3600)}h${String(Math.round((s % 3600) / 60)).padStart(2, "0")}`);
+    for (let s = Math.ceil(from / step - 1e-9) * step; s <= from + span; s += step) {
+      const x = Math.round(place(panel, (s - data.from_s) / data.unit_s)) + 0.5;
+      pen.strokeStyle = css.grid; pen.beginPath(); pen.moveTo(x, 16); pen.lineTo(x, panel.height); pen.stroke();
+      if (x > panel.left + 10 && x < panel.width - 16) write(pen, words(s), x, 11, "center", css.soft);
     }
   }
-  const clockText = (s) => (s >= 3600 ? `${Math.floor(s / 3600)}h${String(Math.round((s % 3600) / 60)).padStart(2, "0")}` : `${Math.round(s / 60)} min`);
   function draw(panel) {
-    const pen = panel.canvas.getContext("2d"), width = panel.canvas.clientWidth, ratio = window.devicePixelRatio || 1;
-    if (!width) return;
-    Object.assign(panel, layout(panel.arm, width), { width });
-    panel.canvas.style.height = `${panel.height}px`;
-    panel.canvas.width = Math.round(width * ratio); panel.canvas.height = Math.round(panel.height * ratio);
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const { canvas } = panel, pen = canvas.getContext("2d"), ratio = window.devicePixelRatio || 1;
+    if (!canvas.clientWidth) return;
+    Object.assign(panel, layout(panel.arm, canvas.clientWidth));
+    canvas.style.height = `${panel.height}px`;
+    [canvas.width, canvas.height] = [panel.width, panel.height].map((each) => Math.round(each * ratio));
+    pen.scale(ratio, ratio);
+    pen.fillStyle = css.wash;
+    for (const { y, h, track, thin, odd } of panel.items) if ((track && !thin) || odd) pen.fillRect(panel.left, y, panel.width - panel.left, h);
     drawAxis(pen, panel);
     for (const item of panel.items) {
       if (item.row) drawRow(pen, panel, item);
-      else if (item.track) bars(pen, panel, item.track, item.y + (item.says === "wire" ? 0.5 : 1), item.h - (item.says === "wire" ? 1 : 2));
+      else if (item.track) bars(pen, panel, item.track, item.y + (item.thin ? 0.5 : 1), item.h - (item.thin ? 1 : 2));
       else if (item.area) drawArea(pen, panel, item);
-      pen.textBaseline = "alphabetic";
-      if (item.title) {
-        pen.fillStyle = css.soft; pen.textAlign = "left"; pen.font = "italic 10px system-ui, sans-serif";
-        pen.fillText(item.title, 2, item.y + 12);
-      } else if (item.label) {
-        pen.fillStyle = css.ink; pen.textAlign = "left"; pen.font = "10px system-ui, sans-serif";
-        pen.fillText(short(pen, item.label, panel.left - (item.area ? 40 : 4)), 2, item.y + Math.min(item.h, 11) - 1);
-      }
+      if (item.title) write(pen, item.title, 2, item.y + 12, "left", css.soft, `italic ${SMALL}`);
+      else if (item.label) write(pen, short(pen, item.label, panel.left - (item.area ? 46 : 4)), 2, item.y + Math.min(item.h, 11) - 1, "left", css.ink);
     }
   }
   function short(pen, text, room) {
+    pen.font = SMALL;
     while (text.length > 3 && pen.measureText(text).width > room) text = `${text.slice(0, -2)}…`;
     return text;
   }
@@ -206,156 +187,139 @@
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
-      panels.forEach((panel) => { panel.box.hidden = !shown.has(panel.index) || hidden.has(panel.arm.place); });
-      panels.filter((panel) => !panel.box.hidden).forEach(draw);
-      root.dataset.from = inSeconds(view.from); root.dataset.to = inSeconds(view.to);
-      root.dataset.shown = panels.filter((panel) => !panel.box.hidden).map((panel) => panel.arm.name).join(",");
-      at(".tl-view").textContent = `${seconds(inSeconds(view.from))} to ${seconds(inSeconds(view.to))}`;
+      for (const panel of panels) panel.box.hidden = !shown.has(panel.index) || hidden.has(panel.arm.place);
+      const visible = panels.filter((panel) => !panel.box.hidden), [from, to] = [view.from, view.to].map(inSeconds);
+      visible.forEach(draw);
+      Object.assign(root.dataset, { from, to, shown: visible.map((panel) => panel.arm.name).join(",") });
+      at(".tl-view").textContent = `${seconds(from)} to ${seconds(to)}`;
     });
   }
 
   // -- moving ------------------------------------------------------------------------------------------
-  function show(from, to) {
-    const span = Math.min(data.length, Math.max(20, to - from));
-    const start = Math.min(Math.max(0, from + (to - from - span) / 2), data.length - span);
-    view = { from: start, to: start + span };
+  function show(from, span) {
+    const length = clamp(span, Math.min(20, data.length), data.length), start = clamp(from, 0, data.length - length);
+    view = { from: start, to: start + length };
     at(".tl-tip").hidden = true;
     redraw();
   }
   const zoom = (factor, where = 0.5) => {
-    const span = view.to - view.from, middle = view.from + span * where;
-    show(middle - span * factor * where, middle + span * factor * (1 - where));
+    const span = view.to - view.from, next = clamp(span * factor, 20, data.length);
+    show(view.from + (span - next) * where, next);
   };
-  const pan = (share) => { const by = (view.to - view.from) * share; const from = Math.min(Math.max(0, view.from + by), data.length - (view.to - view.from)); show(from, from + view.to - view.from); };
-  const share = (panel, event) => Math.min(1, Math.max(0, (event.clientX - panel.canvas.getBoundingClientRect().left - panel.left) / (panel.width - panel.left)));
+  const pan = (part) => show(view.from + (view.to - view.from) * part, view.to - view.from);
+  const all = () => show(0, data.length);
+  const KEYS = { ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1 / 0.6), 0: all, Home: all, Escape: () => { at(".tl-tip").hidden = true; } };
   function listen(panel) {
-    const { canvas } = panel, fingers = new Map();
+    const { canvas } = panel, fingers = new Map(), room = () => panel.width - panel.left;
+    const share = (clientX) => clamp((clientX - canvas.getBoundingClientRect().left - panel.left) / room(), 0, 1);
     canvas.addEventListener("wheel", (event) => {
-      const mine = document.activeElement === canvas || event.ctrlKey || event.metaKey;
-      if (!mine && Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return; // the page scrolls
+      const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey;
+      if (!sideways && document.activeElement !== canvas && !event.ctrlKey && !event.metaKey) return; // the page scrolls
       event.preventDefault();
-      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) pan((event.deltaX || event.deltaY) / 800);
-      else zoom(Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300))), share(panel, event));
+      if (sideways) pan((event.deltaX || event.deltaY) / 800);
+      else zoom(Math.exp(clamp(event.deltaY / 300, -1, 1)), share(event.clientX));
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => { fingers.set(event.pointerId, event.clientX); canvas.setPointerCapture(event.pointerId); tell(panel, event); });
     canvas.addEventListener("pointermove", (event) => {
-      if (!fingers.has(event.pointerId)) { tell(panel, event); return; }
-      const before = [...fingers.values()];
+      if (!fingers.has(event.pointerId)) return tell(panel, event);
+      const before = [...fingers.values()], apart = (xs) => Math.max(20, Math.abs(xs[0] - xs[1]));
       fingers.set(event.pointerId, event.clientX);
       const after = [...fingers.values()];
-      if (after.length === 1) { if (after[0] !== before[0]) pan((before[0] - after[0]) / (panel.width - panel.left)); return; }
-      const apart = (xs) => Math.max(20, Math.abs(xs[0] - xs[1]));
-      zoom(apart(before) / apart(after), share(panel, { clientX: (after[0] + after[1]) / 2 }));
+      if (after.length > 1) return zoom(apart(before) / apart(after), share((after[0] + after[1]) / 2));
+      return after[0] === before[0] ? undefined : pan((before[0] - after[0]) / room());
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
     canvas.addEventListener("pointerleave", () => { at(".tl-tip").hidden = true; });
-    canvas.addEventListener("dblclick", (event) => zoom(0.4, share(panel, event)));
-    canvas.addEventListener("keydown", (event) => {
-      const keys = { ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1 / 0.6), 0: () => show(0, data.length), Home: () => show(0, data.length), Escape: () => { at(".tl-tip").hidden = true; } };
-      if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
-    });
+    canvas.addEventListener("dblclick", (event) => zoom(0.4, share(event.clientX)));
+    canvas.addEventListener("keydown", (event) => { if (KEYS[event.key]) { event.preventDefault(); KEYS[event.key](); } });
   }
 
   // -- telling -----------------------------------------------------------------------------------------
   function nearest(spans, t, slack, lane) {
-    let best = -1, distance = slack;
+    let best = -1, distance = Infinity;
     for (let i = firstAfter(spans.e, t - slack); i < spans.s.length && spans.s[i] <= t + slack; i++) {
-      if (lane && LANE_OF[data.kinds[spans.k[i]]] !== lane) continue;
       const off = Math.max(spans.s[i] - t, t - spans.e[i], 0);
-      if (off < distance || best < 0) { best = i; distance = off; }
+      if (off < distance && (!lane || LANE_OF[data.kinds[spans.k[i]]] === lane)) [best, distance] = [i, off];
     }
     return best;
   }
-  function lines(arm, item, t, slack, inside) {
-    if (item.area) {
-      let i = data.times.findIndex((time) => time >= t);
-      if (i < 0 || (!item.step && i > 0 && data.times[i] > t)) i = Math.max(0, (i < 0 ? data.times.length : i) - 1);
-      const top = data.most[item.key] || 0;
-      const told = Object.entries(item.area).map(([name, values]) => `${name}: ${item.unit((values[i] / 1000) * top)}`);
-      const size = item.of.size_bytes ? [`room: ${bytes(item.of.size_bytes)}`] : [];
-      const more = Object.entries(item.of.counts || item.of.backlog || {}).map(([name, values]) => `${name}: ${item.of.counts ? values[i] : bytes(values[i])}`);
-      return [item.of.name, `at ${seconds(inSeconds(data.times[i]))}`, ...told, ...size, ...more];
-    }
-    const spans = item.row || item.track;
-    if (!spans) return null;
-    const lane = item.row && item.h >= 34 ? LANES[Math.min(4, Math.floor((inside / item.h) * 5))] : "";
-    let i = nearest(spans, t, slack, lane);
-    if (i < 0 && lane) i = nearest(spans, t, slack, "");
-    if (i < 0) return null;
-    const kind = data.kinds[spans.k[i]], request = spans.r ? spans.r[i] : -1;
-    const told = [WORDS[kind] || kind.replace("_", " "), `${seconds((spans.e[i] - spans.s[i]) * data.unit_s)}, from ${seconds(inSeconds(spans.s[i]))}`];
+  function ofArea({ area, of, unit, most, step }, t) {
+    const after = data.times.findIndex((time) => time >= t), last = data.times.length - 1;
+    const i = after < 0 ? last : step || data.times[after] === t ? after : Math.max(0, after - 1);
+    const told = Object.entries(area).map(([name, values]) => `${name}: ${unit((values[i] / 1000) * most)}`);
+    const counts = Object.entries(of.counts || {}).map(([name, values]) => `${name.replace("_", " ")}: ${values[i]} sequences`);
+    return [of.name, `${step ? "mean until" : "at"} ${seconds(inSeconds(data.times[i]))}`, ...told, ...counts, ...(of.backlog ? [`backlog: ${bytes(of.backlog[i])}`] : [])];
+  }
+  function ofSpan(arm, spans, i, of) {
+    const kind = data.kinds[spans.k[i]], request = spans.r ? spans.r[i] : -1, told = [WORDS[kind] || kind.replace("_", " ")];
+    told.push(`${seconds((spans.e[i] - spans.s[i]) * data.unit_s)}, from ${seconds(inSeconds(spans.s[i]))}`);
     if (request >= 0) told.push(`session ${arm.sessions[request]}, turn ${arm.turns[request]}`);
-    else if (spans.v && spans.v[i] >= 0) told.push(`for session ${spans.v[i]}`);
+    else if (spans.v?.[i] >= 0) told.push(`for session ${spans.v[i]}`);
     if (spans.b) told.push(`${bytes(spans.b[i])} on the wire`);
-    if (spans.t && spans.t[i]) told.push(`${spans.t[i].toLocaleString("en")} tokens`);
-    told.push(item.row ? data.names[arm.where[request]] : item.of.name);
-    return told;
+    if (spans.t?.[i]) told.push(`${spans.t[i].toLocaleString("en")} tokens`);
+    return [...told, of ? of.name : data.names[arm.where[request]]];
+  }
+  function found(panel, x, y) { // what is to be told of a point of a panel
+    const item = (panel.items || []).find((each) => y >= each.y && y < each.y + each.h), spans = item && (item.row || item.track);
+    if (!item || x < panel.left) return null;
+    const unit = (view.to - view.from) / (panel.width - panel.left), t = view.from + (x - panel.left) * unit;
+    if (item.area) return ofArea(item, t);
+    if (!spans) return null;
+    const lane = item.row && item.h >= 34 ? LANES[clamp(Math.floor(((y - item.y) / item.h) * 5), 0, 4)] : "";
+    const inLane = nearest(spans, t, 4 * unit, lane), i = inLane < 0 ? nearest(spans, t, 4 * unit, "") : inLane;
+    return i < 0 ? null : ofSpan(panel.arm, spans, i, item.of);
   }
   function tell(panel, event) {
-    const box = panel.canvas.getBoundingClientRect(), tip = at(".tl-tip"), y = event.clientY - box.top, x = event.clientX - box.left;
-    const item = panel.items && panel.items.find((each) => y >= each.y && y < each.y + each.h);
-    const scale = (view.to - view.from) / (panel.width - panel.left);
-    const told = item && x >= panel.left ? lines(panel.arm, item, view.from + (x - panel.left) * scale, 4 * scale, y - item.y) : null;
+    const box = panel.canvas.getBoundingClientRect(), frame = root.getBoundingClientRect(), tip = at(".tl-tip");
+    const told = found(panel, event.clientX - box.left, event.clientY - box.top);
     tip.hidden = !told;
     if (!told) return;
-    tip.replaceChildren(...told.map((text, i) => Object.assign(document.createElement(i ? "div" : "b"), { textContent: text })));
-    const frame = root.getBoundingClientRect();
-    tip.style.left = `${Math.max(0, Math.min(event.clientX - frame.left + 14, frame.width - tip.offsetWidth - 2))}px`;
+    tip.replaceChildren(...told.map((textContent, i) => make(i ? "div" : "b", { textContent })));
+    tip.style.left = `${clamp(event.clientX - frame.left + 14, 0, frame.width - tip.offsetWidth - 2)}px`;
     tip.style.top = `${event.clientY - frame.top + 16}px`;
   }
 
   // -- the frame ---------------------------------------------------------------------------------------
-  function button(place, text, pressed, act) {
-    const made = Object.assign(document.createElement("button"), { type: "button", textContent: text });
-    if (pressed !== null) made.setAttribute("aria-pressed", pressed);
-    made.addEventListener("click", () => act(made));
-    place.append(made);
-    return made;
-  }
-  const toggle = (made, on) => { made.setAttribute("aria-pressed", on); redraw(); };
-  function theme() {
-    const style = getComputedStyle(root);
-    for (const name of ["ink", "soft", "grid"]) css[name] = style.getPropertyValue(`--tl-${name}`).trim();
+  const make = (tag, told, ...inside) => { const made = Object.assign(document.createElement(tag), told); made.append(...inside); return made; };
+  function button(where, textContent, title, act, pressed) {
+    const made = at(where).appendChild(make("button", { type: "button", textContent, title }));
+    const mark = (on) => { if (on !== undefined) made.setAttribute("aria-pressed", on); };
+    mark(pressed);
+    made.addEventListener("click", () => { mark(act()); redraw(); });
   }
   function frame() {
     data.arms.forEach((arm, index) => {
-      button(at(".tl-arms"), arm.name, shown.has(index), (made) => { if (!shown.delete(index)) shown.add(index); toggle(made, shown.has(index)); });
-      const box = document.createElement("div"), head = Object.assign(document.createElement("p"), { className: "tl-arm", textContent: arm.name });
-      head.append(Object.assign(document.createElement("span"), { textContent: arm.ttft_s === null ? "" : `mean time to first token ${seconds(arm.ttft_s)} (${arm.sessions.length} requests)` }));
-      const canvas = Object.assign(document.createElement("canvas"), { tabIndex: 0 });
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Timeline of arm ${arm.name}: requests, links, GPUs and buffers over time`);
-      box.append(head, canvas);
-      at(".tl-panels").append(box);
-      const panel = { arm, index, box, canvas };
+      button(".tl-arms", arm.name, "show or hide this arm", () => { if (!shown.delete(index)) shown.add(index); return shown.has(index); }, shown.has(index));
+      const canvas = make("canvas", { tabIndex: 0, role: "img", ariaLabel: `Timeline of arm ${arm.name}: requests, links, GPUs and buffers over time` });
+      const told = arm.ttft_s === null ? "" : `mean time to first token ${seconds(arm.ttft_s)}, ${arm.sessions.length} requests`;
+      const head = make("p", { className: "tl-arm" }, arm.name, make("span", { textContent: told }));
+      const panel = { arm, index, canvas, box: at(".tl-panels").appendChild(make("div", {}, head, canvas)) };
       panels.push(panel);
       listen(panel);
     });
-    const tools = at(".tl-tools");
-    for (const name of Object.keys(groups)) button(tools, name === "servers" ? "GPUs, buffers" : name, true, (made) => toggle(made, (groups[name] = !groups[name])));
-    button(tools, "+", null, () => zoom(0.5)).setAttribute("aria-label", "zoom in");
-    button(tools, "−", null, () => zoom(2)).setAttribute("aria-label", "zoom out");
-    button(tools, "all", null, () => show(0, data.length)).setAttribute("aria-label", "show all");
-    tools.append(Object.assign(document.createElement("span"), { className: "tl-view" }));
-    const kinds = new Set(data.kinds.map(colourOf));
-    for (const [name, text] of LEGEND.filter(([each]) => kinds.has(each) || each === "background")) {
-      const entry = document.createElement("li"), swatch = document.createElement("i");
+    for (const name of Object.keys(groups)) button(".tl-tools", name, "show or hide these", () => (groups[name] = !groups[name]), true);
+    for (const [text, title, act] of [["+", "zoom in", () => zoom(0.5)], ["−", "zoom out", () => zoom(2)], ["all", "show all", all]]) button(".tl-tools", text, title, act);
+    at(".tl-tools").append(make("span", { className: "tl-view" }));
+    const used = new Set([...data.kinds.map(colourOf), "background"]);
+    for (const name of Object.keys(LEGEND).filter((each) => used.has(each))) {
+      const swatch = make("i", {});
       swatch.style.background = name === "speculative" ? `repeating-linear-gradient(135deg, ${COLOURS[name]} 0 3px, #f3b48a 3px 4.4px)` : COLOURS[name];
-      entry.append(swatch, text);
-      at(".tl-legend").append(entry);
+      at(".tl-legend").append(make("li", {}, swatch, LEGEND[name]));
     }
+  }
+  function theme() {
+    for (const name of ["ink", "soft", "grid", "wash"]) css[name] = getComputedStyle(root).getPropertyValue(`--tl-${name}`).trim();
   }
   async function start() {
     if (!("DecompressionStream" in window)) { at(".tl-panels").textContent = "The timeline needs a browser of 2023 or later."; return; }
     data = await unpack();
-    prepare();
+    data.arms.forEach(prepare);
     shown = new Set(data.shown);
     view = { from: 0, to: data.length };
-    theme(); frame();
+    theme(); frame(); redraw();
     document.addEventListener("simkv:arms", (event) => { hidden = new Set(event.detail.hidden); redraw(); });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { theme(); redraw(); });
     new ResizeObserver(redraw).observe(root);
-    redraw();
   }
   start();
 })();
