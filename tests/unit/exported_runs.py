@@ -53,6 +53,16 @@ def saved(
     return read_run(folder / "out")
 
 
+def with_nothing(run: SavedRun, folder: Path) -> SavedRun:
+    """Return a copy of which no request ended."""
+    shutil.copytree(run.path, folder)
+    table = pd.read_parquet(run.path / "requests.parquet")
+    table[["scheduled_s", "first_token_s", "last_token_s", "stall_s"]] = float("nan")
+    table["status"] = "unfinished"
+    table.to_parquet(folder / "requests.parquet")
+    return read_run(folder)
+
+
 def with_losses(run: SavedRun, folder: Path) -> SavedRun:
     """Return a copy of which one request was rejected after 0.25 s and one never ended."""
     shutil.copytree(run.path, folder)

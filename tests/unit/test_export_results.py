@@ -13,8 +13,9 @@ import pytest
 from simkv import cli
 from simkv.errors import InputError
 from simkv.export import EXPORTS, Choice
-from simkv.report.reading import SavedRun, SavedSweep
-from tests.unit.exported_runs import saved, with_losses
+from simkv.report.reading import SavedRun, SavedSweep, read_sweep
+from tests.conftest import ROOT
+from tests.unit.exported_runs import saved, with_losses, with_nothing
 
 MS = 1000.0
 
@@ -155,6 +156,18 @@ def test_lost_requests_stand_beside_the_means_in_vllm(lossy: SavedRun) -> None:
     assert told["mean_ttft_ms"] == pytest.approx(MS * math.fsum(kept) / 10)
 
 
+def test_where_nothing_ended_there_are_no_numbers(run: SavedRun, tmp_path: Path) -> None:
+    """No percentile of nothing, no division by no time: left out in aiperf, null for vLLM."""
+    nothing = with_nothing(run, tmp_path / "out")
+    records, summary = aiperf(nothing)
+    assert records == []
+    assert not {"time_to_first_token", "request_throughput"} & set(summary)
+    assert (summary["request_count"]["avg"], summary["is_complete"]) == (0, False)
+    told = bench(nothing)
+    assert (told["completed"], told["failed"]) == (0, 12)
+    assert (told["mean_ttft_ms"], told["request_throughput"], told["max_concurrent_requests"]) == (None, None, 0)
+
+
 def test_the_summary_has_a_row_for_each_arm_and_replication(tmp_path: Path) -> None:
     """`vllm bench sweep plot` reads a list of runs; the arrays stay in the files of the arms."""
     files = EXPORTS["vllm-bench"].make(saved(tmp_path, replications=2), Choice(None, 1))
@@ -204,7 +217,26 @@ def test_what_needs_one_arm_asks_for_it(run: SavedRun) -> None:
         EXPORTS["aiperf"].make(run, Choice("none", 3))
 
 
-@pytest.mark.parametrize("target", ["aiperf", "vllm-bench", "lmcache", "hicache", "vllm"])
+def test_a_sweep_is_a_row_a_point_and_arm_for_vllm(tmp_path: Path) -> None:
+    """What varied, and the means of the sweep's own table, in ms."""
+    out = tmp_path / "sweep"
+    values = ["-p", "links.down.capacity=1 Mbit/s,4 Mbit/s", "--out", str(out)]
+    assert cli.main(["sweep", str(ROOT / "scenarios/three_turns.yaml"), *values]) == 0
+    sweep = read_sweep(out)
+    rows = json.loads(EXPORTS["vllm-bench"].make(sweep, Choice())["summary.json"])
+    assert [(row["links.down.capacity"], row["label"]) for row in rows] == [
+        (capacity, arm) for capacity in ("1 Mbit/s", "4 Mbit/s") for arm in ("none", "sequential")
+    ]
+    table = sweep.points[sweep.points["metric"] == "ttft_s.mean"]["value"]
+    assert [row["mean_ttft_ms"] for row in rows] == pytest.approx([MS * value for value in table])
+    assert [(row["completed"], row["failed"]) for row in rows] == [(3, 0)] * 4
+    one = json.loads(EXPORTS["vllm-bench"].make(sweep, Choice("none"))["summary.json"])
+    assert [row["label"] for row in one] == ["none", "none"]
+    with pytest.raises(InputError, match="unknown arm 'nine'; did you mean 'none'"):
+        EXPORTS["vllm-bench"].make(sweep, Choice("nine"))
+
+
+@pytest.mark.parametrize("target", ["aiperf", "mooncake", "lmcache", "hicache", "vllm"])
 def test_a_sweep_is_refused(tmp_path: Path, target: str) -> None:
     with pytest.raises(InputError, match="holds a sweep"):
         EXPORTS[target].make(SavedSweep(tmp_path, {"paths": []}), Choice("none"))
