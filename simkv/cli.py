@@ -210,7 +210,10 @@ def info(path: Path, params: tuple[str, ...], as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the generator.")
 @_as_json
 def convert(source: str, out: Path, params: tuple[str, ...], seed: int, as_json: bool) -> None:
-    """Write SOURCE, a trace, a URL or `generator:NAME`, to OUT in simkv's own format; suffixes .gz, .xz compress."""
+    """Write SOURCE, a trace, a bandwidth file, a URL or `generator:NAME`, to OUT in simkv's own format.
+
+    OUT ends in .jsonl for sessions, in .csv for what a link carries; behind it, .gz or .xz compress.
+    """
     from simkv import workload
 
     facts = dict(workload.convert(source, out, pairs(params, "-p"), seed))

@@ -36,7 +36,7 @@ def text(deployment: Deployment) -> str:
         *_notes(deployment),
         "# As simulated:",
         *_lines(_simulated(deployment)),
-        "# Not simulated, and left at LMCache's default:",
+        "# Not simulated: LMCache's defaults, and what goes with the above:",
         *_lines(_defaults(deployment)),
     ]
     return "\n".join(lines) + "\n"
@@ -89,6 +89,11 @@ def _notes(deployment: Deployment) -> Iterator[str]:
         )
     else:
         told.append(f"{holder.name!r} serves this server alone, so it stands here as the memory of its host.")
+    if deployment.blend_ratio:
+        told.append(
+            "Blending wants the chunks of a prompt parted by blend_special_str, and an engine without a cache of"
+            " prefixes of its own."
+        )
     told.append("The engine evicts from the memory of its GPUs by a rule of its own (vLLM: LRU).")
     for each in told:
         yield from comment(each)
@@ -97,7 +102,10 @@ def _notes(deployment: Deployment) -> Iterator[str]:
 def _defaults(deployment: Deployment) -> dict[str, object]:
     """Return what LMCache wants told and nobody simulated."""
     staging: dict[str, object] = {"max_local_cpu_size": _DEFAULT_STAGING_GIB}
-    return (staging if deployment.holder is not None and deployment.holder.shared else {}) | {"local_disk": None}
+    told = staging if deployment.holder is not None and deployment.holder.shared else {}
+    if deployment.blend_ratio:  # it works only so; the layer is that of LMCache's example_blending.yaml
+        told |= {"use_layerwise": True, "blend_check_layers": [1], "blend_special_str": " # # "}
+    return told | {"local_disk": None}
 
 
 def _lines(told: dict[str, object]) -> list[str]:

@@ -64,8 +64,7 @@ def _fetches(deployment: Deployment) -> bool:
 
 def _without(deployment: Deployment) -> Iterator[str]:
     yield from without_counterpart(deployment)
-    if not _fetches(deployment):  # or else LMCache, which has it, stands between
-        yield from prefixes_alone(deployment)
+    yield from prefixes_alone(deployment)
     policies, engine = deployment.scenario.policies, deployment.scenario.servers[deployment.server].engine
     if policies.eviction.name != "lru":
         yield f"policies.eviction: {policies.eviction.name}; in the memory of its GPUs vLLM evicts LRU"

@@ -12,19 +12,24 @@ from typing import Any
 
 import numpy as np
 
+from simkv import __version__
 from simkv.errors import InputError
 from simkv.export.chosen import ADVICE, MS_PER_S, Run, as_json, facts, replication_of, rows_of, spread
 from simkv.export.target import Choice
 from simkv.metrics import Floats
+from simkv.registry import did_you_mean
 from simkv.report.reading import SavedRun, SavedSweep
 
 PERCENTILES = (50, 90, 95, 99)
 
 
 def make(saved: SavedRun | SavedSweep, choice: Choice) -> dict[str, bytes]:
-    """Return a file an arm, or of the one arm that is wanted, and the summary of all their replications."""
+    """Return a file an arm, or of the one arm that is wanted, and the summary of all their replications.
+
+    Of a sweep only the summary: a row a point and arm, with what varied, and means over replications.
+    """
     if isinstance(saved, SavedSweep):
-        raise InputError("holds a sweep; want a folder of `simkv run`, such as one of its points", str(saved.path))
+        return {"summary.json": as_json(_points(saved, choice.arm))}
     arms = saved.arms if choice.arm is None else [saved.check_arm(choice.arm)]
     wanted = saved.check_replication(choice.replication)
     files: dict[str, bytes] = {}
@@ -37,6 +42,39 @@ def make(saved: SavedRun | SavedSweep, choice: Choice) -> dict[str, bytes]:
             if replication == wanted:
                 files[f"{arm}.json"] = as_json(told | _arrays(run))
     return files | {"summary.json": as_json(rows)}
+
+
+def _points(sweep: SavedSweep, arm: str | None) -> list[dict[str, Any]]:
+    """Return a row for each point and arm of a sweep."""
+    points = sweep.points
+    arms = [str(name) for name in points["arm"].unique()]
+    if arm is not None and arm not in arms:
+        raise InputError(f"unknown arm {arm!r}{did_you_mean(arm, arms)}; known: {', '.join(arms)}", str(sweep.path))
+    found = []
+    for (point, name), rows in points.groupby(["point_id", "arm"], sort=False, observed=True):
+        if arm in (None, name):
+            values = dict(zip(rows["metric"], rows["value"], strict=True))
+            told = {path: str(rows[path].iloc[0]) for path in sweep.paths}
+            told |= {"simkv": __version__, "simkv_sweep": sweep.header["sweep"], "simkv_point": str(point)}
+            found.append(
+                told | {"simkv_note": ADVICE, "backend": "simkv", "label": name, "run_number": 0} | _of(values)
+            )
+    return found
+
+
+def _of(values: dict[str, float]) -> dict[str, Any]:
+    """Return the metrics of a point and arm under vLLM's names."""
+    lost = ("requests_rejected", "requests_timed_out", "requests_unfinished")
+    told: dict[str, Any] = {
+        "completed": int(values["requests_finished"]),
+        "failed": int(sum(values.get(name, 0) for name in lost)),
+    }
+    words = {"mean": "mean", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99"}
+    for name, ours in (("ttft", "ttft_s"), ("tpot", "tpot_s"), ("e2el", "e2e_s")):
+        for key, word in words.items():
+            value = values.get(f"{ours}.{key}")
+            told[f"{word}_{name}_ms"] = None if value is None or np.isnan(value) else value * MS_PER_S
+    return told
 
 
 def _scalars(run: Run) -> dict[str, Any]:

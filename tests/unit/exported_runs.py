@@ -9,7 +9,7 @@ import pandas as pd
 
 from simkv import compare, load
 from simkv.report.reading import SavedRun, read_run
-from tests.unit.little_worlds import run_turn, session, write_trace
+from tests.unit.little_worlds import run_turn, session, turn, write_trace
 
 SCENARIO = """
 simkv: 1
@@ -51,6 +51,40 @@ def saved(
     (folder / "exported.yaml").write_text(told)
     compare(load(folder / "exported.yaml")).save(folder / "out")
     return read_run(folder / "out")
+
+
+BLENDED = """
+simkv: 1
+name: blended
+model: Qwen2.5-0.5B
+seed: 3
+replications: 1
+workload: {{trace: trace.jsonl, starts: recorded, composition: {composition}}}
+servers:
+  pool: {{buffers: {{hbm: {{size: 1 GiB}}}}}}
+  gpu: {{source: pool, gpu: {{name: fixed}}, engine: {{preset: vllm-0.19}}, buffers: {{hbm: {{size: 1 GiB}}}}}}
+links:
+  down: {{from: pool, to: gpu, delay: 5 ms, capacity: 100 Mbit/s, transport: ideal}}
+  up: {{from: gpu, to: pool, delay: 5 ms, capacity: 100 Mbit/s, transport: ideal}}
+"""
+
+
+def blended(folder: Path, composition: str) -> SavedRun:
+    """Run a session that asks independent chunks."""
+    write_trace(folder / "trace.jsonl", [session(turn(0), turn(1, think=1.0), chunks=[64, 64])], "independent")
+    (folder / "blended.yaml").write_text(BLENDED.format(composition=composition))
+    compare(load(folder / "blended.yaml")).save(folder / "out")
+    return read_run(folder / "out")
+
+
+def with_nothing(run: SavedRun, folder: Path) -> SavedRun:
+    """Return a copy of which no request ended."""
+    shutil.copytree(run.path, folder)
+    table = pd.read_parquet(run.path / "requests.parquet")
+    table[["scheduled_s", "first_token_s", "last_token_s", "stall_s"]] = float("nan")
+    table["status"] = "unfinished"
+    table.to_parquet(folder / "requests.parquet")
+    return read_run(folder)
 
 
 def with_losses(run: SavedRun, folder: Path) -> SavedRun:

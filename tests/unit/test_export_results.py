@@ -13,8 +13,10 @@ import pytest
 from simkv import cli
 from simkv.errors import InputError
 from simkv.export import EXPORTS, Choice
-from simkv.report.reading import SavedRun, SavedSweep
-from tests.unit.exported_runs import saved, with_losses
+from simkv.report.reading import SavedRun, SavedSweep, read_sweep
+from simkv.workload import open_trace
+from tests.conftest import ROOT
+from tests.unit.exported_runs import saved, with_losses, with_nothing
 
 MS = 1000.0
 
@@ -122,6 +124,22 @@ def test_scalars_follow_from_the_arrays_by_the_formulas_of_vllm(run: SavedRun) -
     assert 1 <= told["max_concurrent_requests"] <= 3
 
 
+@pytest.mark.parametrize(("target", "file"), [("aiperf", "profile_export.jsonl"), ("vllm-bench", "none.json")])
+def test_simkv_reads_what_it_writes_as_a_trace(run: SavedRun, tmp_path: Path, target: str, file: str) -> None:
+    """Input and output length of every request come back."""
+    (tmp_path / file).write_bytes(EXPORTS[target].make(run, Choice("none"))[file])
+    trace = open_trace(tmp_path / file)
+    assert trace.format == target
+    block_tokens = trace.header.block_tokens
+    read = [
+        (turn.new_tokens + block_tokens * sum(blocks.count for blocks in turn.block_runs), turn.answer_tokens)
+        for each in trace.sessions()
+        for turn in each.turns
+    ]
+    rows = run.requests[run.requests["arm"] == "none"]
+    assert sorted(read) == sorted(zip(rows["input_tokens"], rows["output_tokens"], strict=True))
+
+
 def test_what_was_not_simulated_is_left_out(run: SavedRun) -> None:
     """No gaps between single tokens, no texts, no wall clock."""
     told = bench(run)
@@ -155,6 +173,18 @@ def test_lost_requests_stand_beside_the_means_in_vllm(lossy: SavedRun) -> None:
     assert told["mean_ttft_ms"] == pytest.approx(MS * math.fsum(kept) / 10)
 
 
+def test_where_nothing_ended_there_are_no_numbers(run: SavedRun, tmp_path: Path) -> None:
+    """No percentile of nothing, no division by no time: left out in aiperf, null for vLLM."""
+    nothing = with_nothing(run, tmp_path / "out")
+    records, summary = aiperf(nothing)
+    assert records == []
+    assert not {"time_to_first_token", "request_throughput"} & set(summary)
+    assert (summary["request_count"]["avg"], summary["is_complete"]) == (0, False)
+    told = bench(nothing)
+    assert (told["completed"], told["failed"]) == (0, 12)
+    assert (told["mean_ttft_ms"], told["request_throughput"], told["max_concurrent_requests"]) == (None, None, 0)
+
+
 def test_the_summary_has_a_row_for_each_arm_and_replication(tmp_path: Path) -> None:
     """`vllm bench sweep plot` reads a list of runs; the arrays stay in the files of the arms."""
     files = EXPORTS["vllm-bench"].make(saved(tmp_path, replications=2), Choice(None, 1))
@@ -179,14 +209,13 @@ def test_exports_say_where_they_come_from_and_are_the_same_each_time(run: SavedR
     assert "manifest_sha256" in text
 
 
-@pytest.mark.parametrize("target", EXPORTS)
+@pytest.mark.parametrize("target", ["aiperf", "vllm-bench", "mooncake", "lmcache", "hicache", "vllm"])
 def test_an_unknown_arm_is_refused_with_a_guess(run: SavedRun, target: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, one line, nothing written."""
     before = sorted(run.path.iterdir())
-    if target != "perfetto":
-        assert cli.main(["report", str(run.path), "--export", target, "--arm", "lung"]) == 2
-        assert "unknown arm 'lung'; did you mean 'long'?" in capsys.readouterr().err
-        assert sorted(run.path.iterdir()) == before
+    assert cli.main(["report", str(run.path), "--export", target, "--arm", "lung"]) == 2
+    assert "unknown arm 'lung'; did you mean 'long'?" in capsys.readouterr().err
+    assert sorted(run.path.iterdir()) == before
 
 
 @pytest.mark.parametrize("target", ["aiperf", "vllm-bench", "lmcache", "hicache", "vllm"])
@@ -204,7 +233,26 @@ def test_what_needs_one_arm_asks_for_it(run: SavedRun) -> None:
         EXPORTS["aiperf"].make(run, Choice("none", 3))
 
 
-@pytest.mark.parametrize("target", ["aiperf", "vllm-bench", "lmcache", "hicache", "vllm"])
+def test_a_sweep_is_a_row_a_point_and_arm_for_vllm(tmp_path: Path) -> None:
+    """What varied, and the means of the sweep's own table, in ms."""
+    out = tmp_path / "sweep"
+    values = ["-p", "links.down.capacity=1 Mbit/s,4 Mbit/s", "--out", str(out)]
+    assert cli.main(["sweep", str(ROOT / "scenarios/three_turns.yaml"), *values]) == 0
+    sweep = read_sweep(out)
+    rows = json.loads(EXPORTS["vllm-bench"].make(sweep, Choice())["summary.json"])
+    assert [(row["links.down.capacity"], row["label"]) for row in rows] == [
+        (capacity, arm) for capacity in ("1 Mbit/s", "4 Mbit/s") for arm in ("none", "sequential")
+    ]
+    table = sweep.points[sweep.points["metric"] == "ttft_s.mean"]["value"]
+    assert [row["mean_ttft_ms"] for row in rows] == pytest.approx([MS * value for value in table])
+    assert [(row["completed"], row["failed"]) for row in rows] == [(3, 0)] * 4
+    one = json.loads(EXPORTS["vllm-bench"].make(sweep, Choice("none"))["summary.json"])
+    assert [row["label"] for row in one] == ["none", "none"]
+    with pytest.raises(InputError, match="unknown arm 'nine'; did you mean 'none'"):
+        EXPORTS["vllm-bench"].make(sweep, Choice("nine"))
+
+
+@pytest.mark.parametrize("target", ["aiperf", "mooncake", "lmcache", "hicache", "vllm"])
 def test_a_sweep_is_refused(tmp_path: Path, target: str) -> None:
     with pytest.raises(InputError, match="holds a sweep"):
         EXPORTS[target].make(SavedSweep(tmp_path, {"paths": []}), Choice("none"))

@@ -14,7 +14,7 @@ import yaml
 from simkv.errors import InputError
 from simkv.export import EXPORTS, Choice
 from simkv.report.reading import SavedRun
-from tests.unit.exported_runs import saved
+from tests.unit.exported_runs import blended, saved
 
 TARGETS = ("lmcache", "hicache", "vllm")
 
@@ -135,6 +135,22 @@ def test_what_has_no_counterpart_is_refused_by_name(run: SavedRun, target: str, 
     assert f"arm {arm!r} does what" in str(caught.value)
     for name in names:
         assert name in str(caught.value)
+
+
+def test_blending_goes_where_there_is_a_setting_for_it(tmp_path: Path) -> None:
+    """LMCache blends, layer by layer; caches of prefixes do not."""
+    run = blended(tmp_path, "{name: blend, share: 0.2}")
+    told = yaml.safe_load(one(run, "lmcache", "default"))
+    assert (told["enable_blending"], told["blend_recompute_ratios"]) == (True, [0.2])
+    assert (told["use_layerwise"], told["blend_check_layers"], told["blend_special_str"]) == (True, [1], " # # ")
+    for target in ("hicache", "vllm"):
+        with pytest.raises(InputError, match=r"workload\.composition: blend; it reuses prefixes alone"):
+            files(run, target, "default")
+
+
+def test_chunks_reused_as_they_are_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"workload\.composition: naive"):
+        files(blended(tmp_path, "naive"), "lmcache", "default")
 
 
 def test_all_that_has_no_counterpart_is_refused_at_once(run: SavedRun) -> None:

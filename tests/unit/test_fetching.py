@@ -155,6 +155,7 @@ def test_a_server_that_cannot_go_on_begins_again(site: Site, tmp_path: Path, cha
     site.cuts = [3000, None]
     fetch(site.url, tmp_path / "t", sha256(CONTENT))
     assert (tmp_path / "t").read_bytes() == CONTENT
+    assert site.asked[1] == (("bytes=3000-", '"a"') if "ranges" in change else (None, None))
 
 
 def test_a_file_that_changed_meanwhile_is_not_patched_together(site: Site, tmp_path: Path) -> None:
