@@ -8,7 +8,7 @@ SOURCES := bench/mrc.py bench/turns.py bench/dynamo.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips in one environment disturb each other
-.PHONY: help run test torch evidence bench traces coverage fmt clean
+.PHONY: help run test torch evidence docs bench traces coverage fmt clean
 
 # Stamps: an environment is built once and again only when what it is made from has changed.
 $(VENV)/.core: setup.cfg pyproject.toml
@@ -22,6 +22,10 @@ $(VENV)/.test: $(VENV)/.core
 
 $(VENV)/.torch: $(VENV)/.core
 	@$(PIP) --editable '.[calibrate]' </dev/null
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	@$(PIP) --editable '.[docs]' </dev/null
 	@touch $@
 
 help: ## list the targets
@@ -39,8 +43,12 @@ test: $(VENV)/.test ## lint, types, layers, then the fast tests
 torch: $(VENV)/.torch ## add PyTorch, for calibration on a GPU host and for the tests that use it
 	@$(BIN)/python -c "import torch; print('torch', torch.__version__)"
 
-evidence: $(VENV)/.test ## the long tests: theory at length, other tools, measurements, published figures
+evidence: $(VENV)/.test $(VENV)/.docs ## the long tests: theory at length, other tools, measurements, published figures
 	$(BIN)/python -m pytest -q -n 2 -m "slow or evidence"
+
+docs: $(VENV)/.docs ## the pages as a site in out/docs; a warning is an error
+	@$(BIN)/python -m sphinx -b html -q -W --keep-going -d out/.doctrees -c docs . out/docs
+	@echo out/docs/index.html
 
 bench: $(VENV)/.test ## time the simulator itself
 	@test -n "$(SOURCES)" || { echo "no bench/*.py here"; exit 1; }
