@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
-SOURCES := bench/mrc.py bench/turns.py bench/dynamo.py
+SOURCES := bench/mrc.py bench/turns.py bench/dynamo.py bench/sweep.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pips in one environment disturb each other
