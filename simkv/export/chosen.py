@@ -108,8 +108,8 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 def facts(saved: SavedRun, arm: str, replication: int | None = None) -> dict[str, Any]:
     """Return where exported numbers come from: version, manifest, scenario, arm, seed."""
     told: dict[str, Any] = {
-        "simkv": __version__,
-        "results_of_simkv": saved.manifest["simkv"],
+        "version": __version__,
+        "results_version": saved.manifest["simkv"],
         "manifest_sha256": manifest_sha256(saved),
         "scenario": saved.summary["scenario"],
         "arm": arm,
@@ -128,7 +128,7 @@ def header_lines(saved: SavedRun, arm: str, what: str) -> list[str]:
     told = facts(saved, arm)
     return [
         *comment(f"{what}, from scenario {told['scenario']}, arm {arm}. {ADVICE}"),
-        f"# Written by simkv {told['simkv']}; SHA-256 of manifest.json: {told['manifest_sha256']}",
+        f"# Written by simkv {told['version']}; SHA-256 of manifest.json: {told['manifest_sha256']}",
     ]
 
 

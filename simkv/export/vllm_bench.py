@@ -55,7 +55,7 @@ def _points(sweep: SavedSweep, arm: str | None) -> list[dict[str, Any]]:
         if arm in (None, name):
             values = dict(zip(rows["metric"], rows["value"], strict=True))
             told = {path: str(rows[path].iloc[0]) for path in sweep.paths}
-            told |= {"simkv": __version__, "simkv_sweep": sweep.header["sweep"], "simkv_point": str(point)}
+            told |= {"simkv_version": __version__, "simkv_sweep": sweep.header["sweep"], "simkv_point": str(point)}
             found.append(
                 told | {"simkv_note": ADVICE, "backend": "simkv", "label": name, "run_number": 0} | _of(values)
             )
