@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -37,7 +38,7 @@ def recording(folder: Path) -> Recording:
 
 @pytest.fixture(scope="module")
 def events(recording: Recording) -> list[dict[str, Any]]:
-    return trace(recording)["traceEvents"]
+    return trace(recording, {})["traceEvents"]
 
 
 def spans(recording: Recording, arm: int, *lanes: str) -> list[dict[str, Any]]:
@@ -51,7 +52,11 @@ def slices(events: list[dict[str, Any]]) -> list[tuple[int, str, str, float, flo
     stacks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     found = []
     for event in events:
-        key = (event["pid"], event["cat"], event["id"]) if event["ph"] in "be" else (event["pid"], event.get("tid"))
+        key = (
+            (event["pid"], event["cat"], event["id2"]["local"])
+            if event["ph"] in "be"
+            else (event["pid"], event.get("tid"))
+        )
         if event["ph"] in "Bb":
             stacks[key].append(event)
         elif event["ph"] in "Ee":
@@ -73,7 +78,7 @@ def test_time_never_goes_back(events: list[dict[str, Any]]) -> None:
 
 
 def test_asynchronous_ids_are_unique(events: list[dict[str, Any]]) -> None:
-    begun = [(event["cat"], event["id"]) for event in events if event["ph"] == "b"]
+    begun = [(event["pid"], event["id2"]["local"]) for event in events if event["ph"] == "b"]
     assert len(begun) == len(set(begun)) > 0
 
 
@@ -131,6 +136,7 @@ def test_the_command_writes_what_perfetto_opens(
     assert one == two
     told = json.loads(gzip.decompress(one))
     assert told["otherData"]["left_out"].endswith("requests and transfers of all but 2 of 8 sessions")
+    assert told["otherData"]["manifest_sha256"] == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
     assert {event["pid"] for event in told["traceEvents"]} == {1}
 
 
@@ -138,4 +144,4 @@ def test_a_sweep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     scenario = str(ROOT / "scenarios" / "three_turns.yaml")
     assert cli.main(["sweep", scenario, "-p", "seed=1,2", "--out", str(tmp_path / "out")]) == 0
     assert cli.main(["report", str(tmp_path / "out"), "--export", "perfetto"]) == 2
-    assert "holds a sweep; want a folder that `simkv run` saved" in capsys.readouterr().err
+    assert "holds a sweep, and perfetto is about one run; want a folder of `simkv run`" in capsys.readouterr().err
