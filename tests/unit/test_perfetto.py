@@ -20,14 +20,15 @@ from simkv.results import REQUEST_LANES
 from simkv.scenario import load
 from tests.conftest import ROOT
 
+SHORT = {"replications": "1", "workload.sessions": "8", "workload.session_rate": "8 /min", "servers.ue.count": "2"}
 ARMS = ["text-prefetch", "sequential", "none"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight conversations on eight phones, three arms."""
+    """Eight conversations on two phones, so that some wait for each other; three arms."""
     place = tmp_path_factory.mktemp("slice")
-    compare(load(ROOT / "scenarios" / "5g_slice.yaml", {"replications": "1", "workload.sessions": "8"})).save(place)
+    compare(load(ROOT / "scenarios" / "5g_slice.yaml", SHORT)).save(place)
     return place
 
 
@@ -69,6 +70,16 @@ def slices(events: list[dict[str, Any]]) -> list[tuple[int, str, str, float, flo
 
 def test_every_begin_has_its_end_and_slices_of_a_track_nest(events: list[dict[str, Any]]) -> None:
     assert all(begin_us < end_us for *_, begin_us, end_us in slices(events))
+
+
+def test_requests_that_overlap_have_tracks_of_their_own(recording: Recording, events: list[dict[str, Any]]) -> None:
+    """As many tracks a server as it has requests at a time, at the most."""
+    tracks = [e["args"]["name"] for e in events if e["pid"] == 1 and e["name"] == "thread_name"]
+    for server in ("ue-0", "ue-1"):
+        lanes = [s for s in spans(recording, 0, *REQUEST_LANES) if s["object"] == server]
+        at_a_time = [sum(s["start_s"] <= each["start_s"] < s["end_s"] for s in lanes) for each in lanes]
+        assert sum(name.startswith(f"requests {server} ") for name in tracks) == max(at_a_time)
+    assert len([name for name in tracks if name.startswith("requests")]) > 2
 
 
 def test_time_never_goes_back(events: list[dict[str, Any]]) -> None:
