@@ -84,8 +84,6 @@ class Spans(JobWatch):
         hook(source, "query", self._asked)
         hook(source, "_transmit", self._transmitted)
         hook(source, "_compute", self._computes)
-        if source.ahead is not None:
-            hook(source.ahead, "query", self._looks_ahead)
 
     # -- what came of it ---------------------------------------------------------------------------
 
@@ -154,13 +152,9 @@ class Spans(JobWatch):
         call()
         self._asking = None
 
-    def _looks_ahead(self, call: Callable[[], None], _: Query) -> None:
-        self._asking = None  # answered: what begins now is for nobody yet
-        call()
-
     def job_began(self, trace: JobTrace) -> None:
-        """A source begins what the question that it answers asks for, or something ahead of time."""
-        if self._asking is not None:
+        """A source begins what a question asks for, or something ahead of time, which is nobody's until then."""
+        if self._asking is not None and trace.job.unit is None:
             self._owners[trace.job] = self._asking
 
     def job_promoted(self, trace: JobTrace, _: object) -> None:

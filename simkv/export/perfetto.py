@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from simkv.errors import InputError
+from simkv.export.chosen import ADVICE, facts
 from simkv.export.target import Choice
 from simkv.recording import ArmRecording, Recording, record
 from simkv.report.reading import SavedRun, SavedSweep
@@ -40,19 +41,24 @@ def make(saved: SavedRun | SavedSweep, choice: Choice) -> dict[str, bytes]:
     InputError : a sweep; no such arm or replication; or the results cannot be played again.
     """
     if not isinstance(saved, SavedRun):
-        raise InputError("holds a sweep; want a folder that `simkv run` saved", str(saved.path))
+        raise InputError("holds a sweep, and perfetto is about one run; want a folder of `simkv run`", str(saved.path))
     arms = [choice.arm] if choice.arm is not None else []
     recording = record(saved, arms, choice.replication, sessions=choice.sessions, window_s=choice.window_s)
-    text = json.dumps(trace(recording), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    about = {**facts(saved, choice.arm or "all", choice.replication), "note": ADVICE}
+    text = json.dumps(trace(recording, about), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return {FILE: gzip.compress(text.encode(), mtime=0)}
 
 
-def trace(recording: Recording) -> dict[str, Any]:
+def trace(recording: Recording, about: dict[str, Any]) -> dict[str, Any]:
     """Return a recording as a Chrome trace.
+
+    Parameters
+    ----------
+    about : where it comes from.
 
     Examples
     --------
-    >>> trace(Recording("empty", 1, 0, [], (0.0, 1.0), 1.0, 0, 0, []))["traceEvents"]
+    >>> trace(Recording("empty", 1, 0, [], (0.0, 1.0), 1.0, 0, 0, []), {})["traceEvents"]
     []
     """
     names: list[_Event] = []
@@ -68,13 +74,7 @@ def trace(recording: Recording) -> dict[str, Any]:
     return {
         "traceEvents": names + events,
         "displayTimeUnit": "ms",
-        "otherData": {
-            "schema_version": SCHEMA_VERSION,
-            "scenario": recording.scenario,
-            "seed": recording.seed,
-            "replication": recording.replication,
-            "left_out": recording.left_out,
-        },
+        "otherData": {"schema_version": SCHEMA_VERSION, **about, "left_out": recording.left_out},
     }
 
 
@@ -128,7 +128,7 @@ def _of_requests(arm: ArmRecording, tracks: _Tracks) -> Iterator[_Event]:
 def _transfers(arm: ArmRecording, pid: int) -> Iterator[_Event]:
     for number, span in enumerate(_rows(arm.spans)):
         if span["lane"] == "wire":
-            where = {"pid": pid, "tid": 0, "cat": f"wire {span['object']}", "id": f"{pid}.{number}"}
+            where = {"pid": pid, "tid": 0, "cat": f"wire {span['object']}", "id2": {"local": str(number)}}
             told = {"request": span["request_id"], "session": span["session"], "turn": span["turn"]}
             told = {name: value for name, value in told.items() if value >= 0}
             told |= {"wire_bytes": span["wire_bytes"], "class": span["kind"].removesuffix("_text")}
@@ -159,8 +159,8 @@ def _when(first: dict[str, Any], last: dict[str, Any]) -> tuple[float, float]:
 
 
 def _pair(name: str, when: tuple[float, float], where: _Event, told: _Event, depth: int = 0) -> Iterator[_Event]:
-    """Yield begin and end of a slice, asynchronous if it has an id; one shorter than a nanosecond is left out."""
-    begin, end = "be" if "id" in where else "BE"
+    """Yield begin and end of a slice, asynchronous if it has an identity; one shorter than a nanosecond is left out."""
+    begin, end = "be" if "id2" in where else "BE"
     if when[1] > when[0]:
         yield {"ph": begin, "name": name, "ts": when[0], "depth": depth, "args": told} | where
         yield {"ph": end, "name": name, "ts": when[1], "depth": -depth} | where

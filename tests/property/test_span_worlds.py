@@ -16,8 +16,10 @@ from simkv.busy import Span
 from simkv.errors import InputError
 from simkv.results import OBJECT_LANES, REQUEST_LANES, RunResult
 from simkv.sampling import Sample
+from simkv.scenario import load
 from simkv.simulation import run
 from simkv.spans import Spans
+from tests.conftest import ROOT
 from tests.property.test_worlds import worlds, written
 
 EXAMPLES = int(os.environ.get("WORLDS", "40"))
@@ -111,3 +113,39 @@ def check_samples(samples: list[Sample], spans: list[Span], result: RunResult) -
             assert sum(mean_bps) * result.end_s / 16 / 8 == pytest.approx(
                 carried, rel=1e-6, abs=1 + len(spans)
             )  # whole bytes a transfer
+
+
+#: Scenarios as shipped, but for their length.
+SHORT: dict[str, dict[str, str]] = {
+    "three_turns": {},
+    "three_turns_late": {},
+    "slow_tier": {},
+    "5g_slice": {"workload.sessions": "8"},
+    "ten_turns": {"workload.sessions": "8"},
+    "incremental": {"workload.sessions": "8"},
+    "useful_not_ready": {"workload.sessions": "4"},
+    "serving": {"workload.sessions": "30"},
+    "agent_sessions": {"workload.sessions": "6"},
+    "mooncake": {"workload.limit": "400"},
+}
+QUICK = ("three_turns", "three_turns_late", "slow_tier")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.evidence) for name in SHORT]
+)
+def test_spans_account_for_every_shipped_scenario(name: str) -> None:
+    try:
+        scenario = load(ROOT / "scenarios" / f"{name}.yaml", {"replications": "1", **SHORT[name]})
+    except InputError as error:
+        if "no such file" in str(error):
+            pytest.skip(f"its trace is not here: {error}")
+        raise
+    for arm in (arm.name for arm in scenario.arms):
+        plain = run(scenario, arm)
+        watch = Spans([plain.end_s * step / 16 for step in range(17)])
+        watched = run(scenario, arm, watch=watch.attach)
+        assert repr(watched) == repr(plain)
+        check_requests(list(watch.of_requests(watched)), watched)
+        check_objects(watch.of_objects(), watched)
+        check_samples(watch.samples, watch.of_objects(), watched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -19,14 +20,15 @@ from simkv.results import REQUEST_LANES
 from simkv.scenario import load
 from tests.conftest import ROOT
 
+SHORT = {"replications": "1", "workload.sessions": "8", "workload.session_rate": "8 /min", "servers.ue.count": "2"}
 ARMS = ["text-prefetch", "sequential", "none"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight conversations on eight phones, three arms."""
+    """Eight conversations on two phones, so that some wait for each other; three arms."""
     place = tmp_path_factory.mktemp("slice")
-    compare(load(ROOT / "scenarios" / "5g_slice.yaml", {"replications": "1", "workload.sessions": "8"})).save(place)
+    compare(load(ROOT / "scenarios" / "5g_slice.yaml", SHORT)).save(place)
     return place
 
 
@@ -37,7 +39,7 @@ def recording(folder: Path) -> Recording:
 
 @pytest.fixture(scope="module")
 def events(recording: Recording) -> list[dict[str, Any]]:
-    return trace(recording)["traceEvents"]
+    return trace(recording, {})["traceEvents"]
 
 
 def spans(recording: Recording, arm: int, *lanes: str) -> list[dict[str, Any]]:
@@ -51,7 +53,11 @@ def slices(events: list[dict[str, Any]]) -> list[tuple[int, str, str, float, flo
     stacks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     found = []
     for event in events:
-        key = (event["pid"], event["cat"], event["id"]) if event["ph"] in "be" else (event["pid"], event.get("tid"))
+        key = (
+            (event["pid"], event["cat"], event["id2"]["local"])
+            if event["ph"] in "be"
+            else (event["pid"], event.get("tid"))
+        )
         if event["ph"] in "Bb":
             stacks[key].append(event)
         elif event["ph"] in "Ee":
@@ -66,6 +72,16 @@ def test_every_begin_has_its_end_and_slices_of_a_track_nest(events: list[dict[st
     assert all(begin_us < end_us for *_, begin_us, end_us in slices(events))
 
 
+def test_requests_that_overlap_have_tracks_of_their_own(recording: Recording, events: list[dict[str, Any]]) -> None:
+    """As many tracks a server as it has requests at a time, at the most."""
+    tracks = [e["args"]["name"] for e in events if e["pid"] == 1 and e["name"] == "thread_name"]
+    for server in ("ue-0", "ue-1"):
+        lanes = [s for s in spans(recording, 0, *REQUEST_LANES) if s["object"] == server]
+        at_a_time = [sum(s["start_s"] <= each["start_s"] < s["end_s"] for s in lanes) for each in lanes]
+        assert sum(name.startswith(f"requests {server} ") for name in tracks) == max(at_a_time)
+    assert len([name for name in tracks if name.startswith("requests")]) > 2
+
+
 def test_time_never_goes_back(events: list[dict[str, Any]]) -> None:
     times = [event["ts"] for event in events if event["ph"] != "M"]
     assert times == sorted(times)
@@ -73,7 +89,7 @@ def test_time_never_goes_back(events: list[dict[str, Any]]) -> None:
 
 
 def test_asynchronous_ids_are_unique(events: list[dict[str, Any]]) -> None:
-    begun = [(event["cat"], event["id"]) for event in events if event["ph"] == "b"]
+    begun = [(event["pid"], event["id2"]["local"]) for event in events if event["ph"] == "b"]
     assert len(begun) == len(set(begun)) > 0
 
 
@@ -131,6 +147,7 @@ def test_the_command_writes_what_perfetto_opens(
     assert one == two
     told = json.loads(gzip.decompress(one))
     assert told["otherData"]["left_out"].endswith("requests and transfers of all but 2 of 8 sessions")
+    assert told["otherData"]["manifest_sha256"] == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
     assert {event["pid"] for event in told["traceEvents"]} == {1}
 
 
@@ -138,4 +155,4 @@ def test_a_sweep_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     scenario = str(ROOT / "scenarios" / "three_turns.yaml")
     assert cli.main(["sweep", scenario, "-p", "seed=1,2", "--out", str(tmp_path / "out")]) == 0
     assert cli.main(["report", str(tmp_path / "out"), "--export", "perfetto"]) == 2
-    assert "holds a sweep; want a folder that `simkv run` saved" in capsys.readouterr().err
+    assert "holds a sweep, and perfetto is about one run; want a folder of `simkv run`" in capsys.readouterr().err

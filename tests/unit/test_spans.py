@@ -9,10 +9,15 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from simpy import Environment
 
-from simkv.busy import Span
+from simkv.busy import GpuWatch, Span
 from simkv.compare import compare
+from simkv.compute.gpu import Gpu, GpuSequence
+from simkv.compute.kernel import Kernel
+from simkv.compute.steptime import FixedStepTime
 from simkv.errors import InputError
+from simkv.policies import BATCHING
 from simkv.recording import Recording, parse_window, record, to_parquet
 from simkv.report.reading import read_run
 from simkv.results import SAMPLE_COLUMNS, SPAN_COLUMNS, RunResult
@@ -114,6 +119,48 @@ def test_a_rejected_request_and_one_cut_off_by_the_horizon_have_spans_too(tmp_pa
         (1, "unfinished", 1.0, 3.0)
     ]
     assert told(spans.of_objects(), "gpu") == [("gpu", "receiver", "prefill", 1.0, 3.0)]
+
+
+def stepping(**told: Any) -> tuple[Environment, Gpu, GpuWatch]:
+    """Return a GPU that takes 0.1 s a token and 1 s a decode, and who watches it."""
+    env = Environment()
+    gpu = Gpu(env, FixedStepTime(0.1, 1.0), BATCHING.create("chunked-fcfs"), **told)
+    return env, gpu, GpuWatch("gpu", gpu, lambda: env.now, lambda _: 7)
+
+
+def test_what_fills_a_step_of_demand_is_booked_behind_it() -> None:
+    """Five tokens asked for and five more ahead of time in one step: half of its second each."""
+    env, gpu, watch = stepping(speculative="leftover")
+    gpu.submit(GpuSequence(5, output_tokens=1, on_finished=list))
+    gpu.submit(GpuSequence(5, speculative=True, on_finished=list))
+    env.run()
+    assert told(watch.spans, "gpu") == [
+        ("gpu", "gpu", "prefill", 0.0, gpu.demand_s),
+        ("gpu", "gpu", "speculative_prefill", 0.5, 1.0),
+    ]
+    assert (gpu.demand_s, gpu.speculative_s) == pytest.approx((0.5, 0.5))
+    assert [(span.session, span.tokens) for span in watch.spans] == [(-1, 5), (7, 5)]
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+def test_a_step_that_the_end_of_the_run_cuts_is_noted_as_far_as_it_came(speculative: bool) -> None:
+    env, gpu, watch = stepping()
+    gpu.submit(GpuSequence(50, output_tokens=not speculative, speculative=speculative, on_finished=list))
+    env.run(until=2.0)
+    gpu.settle()
+    assert told(watch.spans, "gpu") == [("gpu", "gpu", "speculative_" * speculative + "prefill", 0.0, 2.0)]
+    assert (gpu.speculative_s if speculative else gpu.demand_s) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("speculative", [False, True])
+def test_a_kernel_is_noted_too_whole_or_cut(speculative: bool) -> None:
+    env, gpu, watch = stepping()
+    for _ in range(2):
+        gpu.kernels.launch(Kernel(1.5, speculative=speculative, on_finished=list))
+    env.run(until=2.0)
+    gpu.settle()
+    kind = "speculative_" * speculative + "kernel"
+    assert told(watch.spans, "gpu") == [("gpu", "gpu", kind, 0.0, 2.0)]
 
 
 def test_samples_are_what_is_there_at_the_instant_and_means_since_the_one_before() -> None:

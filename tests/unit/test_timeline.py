@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -20,10 +19,10 @@ from simkv.report.reading import read_run
 from simkv.report.timeline import FULL, MOST_SESSION_ROWS, timeline_fragment
 from simkv.results import REQUEST_LANES
 from simkv.scenario import load
+from tests.chromium import chromium
 from tests.conftest import ROOT
 
 MOST_SCRIPT_LINES = 330
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="module")
@@ -144,29 +143,17 @@ def test_places_of_arms_are_those_of_the_page(recording: Recording) -> None:
 
 @pytest.fixture(scope="module")
 def browser(fragment: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("no chromium and chromedriver on the path")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     folder = tmp_path_factory.mktemp("page")
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     page = f'<!doctype html><html><head>{head}<link rel="icon" href="data:,"></head><body>{fragment}</body></html>'
     (folder / "page.html").write_text(page, encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    switches = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
-    for switch in [*switches.split(), "disable-sync", f"user-data-dir={folder / 'profile'}", "window-size=900,1200"]:
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
+    with chromium(folder / "profile", ("browser", "performance")) as driver:
         driver.get("about:blank")
         driver.get_log("performance")  # of the browser's own first page
         driver.get((folder / "page.html").as_uri())
         yield driver
-    finally:
-        driver.quit()
 
 
 def settled(browser: Any, act: str = "") -> dict[str, str]:
