@@ -15,9 +15,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgb
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ _WARM = ("#E69F00", "#D55E00", "#F0E442")
 _PALE = 0.72  # of a colour in a cell, the rest is white: black digits are then read on each
 _PALER = 0.4  # the same when colours come round again
 _SMALLEST_PT = 4.5  # a smaller digit is not worth its ink
-_DIGIT_EM = 0.6  # width of a digit in a sans serif, at most
+_DIGIT_EM, _POINT_EM = 0.64, 0.32  # widths of a digit and of a point in Matplotlib's sans serif
 _WORDS = {"ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "end-to-end time", "stall_s": "stall"}
 
 
@@ -80,7 +82,7 @@ def heat_map(
     size_pt = float(np.interp(width_in, (COLUMN_IN, PAGE_IN), (6.5, 9.0)))
     with mpl.rc_context(STYLE | {"font.size": size_pt, "axes.grid": False, "axes.linewidth": 0.6}):
         rows, columns = len(found.y.values), len(found.x.values)
-        tall_in = np.clip(width_in * rows / columns, 0.42 * width_in, 0.8 * width_in)
+        tall_in = width_in * float(np.clip(0.75 * rows / columns, 0.36, 0.7))
         figure = Figure(figsize=(width_in, tall_in + 5 * size_pt / 72), layout="constrained")
         axes = figure.add_subplot()
         _frame(axes, found, (x_label, y_label))
@@ -188,25 +190,43 @@ def _lost(axes: Axes, found: Winners) -> Iterator[Line2D]:
 
 
 def _numbers(axes: Axes, found: Winners, size_pt: float) -> None:
-    """Print the means where they can be read; hatching leaves room for them, and the line passes below."""
+    """Print the means where they can be read; hatching leaves room for them, and they step aside for the line."""
     _, factor = _unit(found)
     colours = dict(_colours(found.arms))
+    lines = [path for drawn in axes.collections if isinstance(drawn, ContourSet) for path in drawn.get_paths()]
     for box, cell in _boxes(found):
         if cell is None:
             continue
         text = _digits(cell.value / factor)
         wide_pt, tall_pt = _size_pt(axes, box.get_width(), box.get_height())
-        fitting_pt = min(size_pt - 1, 0.86 * wide_pt / (_DIGIT_EM * len(text)), 0.6 * tall_pt)
+        wide_em = _DIGIT_EM * len(text.replace(".", "")) + _POINT_EM * text.count(".")
+        fitting_pt = min(size_pt - 1, 0.86 * wide_pt / wide_em, 0.6 * tall_pt)
         if fitting_pt < _SMALLEST_PT:
             continue
-        middle = (box.get_x() + box.get_width() / 2, box.get_y() + box.get_height() / 2)
+        share = (wide_em + 0.2) * fitting_pt / wide_pt, 1.2 * fitting_pt / tall_pt
+        room = _room(box, share, lines)
+        middle = (room.get_x() + room.get_width() / 2, room.get_y() + room.get_height() / 2)
         axes.text(*middle, text, fontsize=fitting_pt, ha="center", va="center_baseline", zorder=4)
         if cell.is_open:
-            wide = (_DIGIT_EM * len(text) + 0.2) * fitting_pt / wide_pt * box.get_width()
-            tall = 1.2 * fitting_pt / tall_pt * box.get_height()
-            room = Rectangle((middle[0] - wide / 2, middle[1] - tall / 2), wide, tall, zorder=2.5)
-            room.set(facecolor=colours[cell.best], linewidth=0)
+            room.set(facecolor=colours[cell.best], linewidth=0, zorder=2.5)
             axes.add_patch(room)
+
+
+def _room(box: Rectangle, share: tuple[float, float], lines: Sequence[Path]) -> Rectangle:
+    """Return the part of a cell that its number takes: the middle, or where no line passes.
+
+    Parameters
+    ----------
+    share : of the cell's width and height.
+    """
+    wide, tall = share[0] * box.get_width(), share[1] * box.get_height()
+    across, up = box.get_width() - wide, box.get_height() - tall  # what is left beside it
+    tried = [
+        Rectangle((box.get_x() + right * across, box.get_y() + high * up), wide, tall)
+        for right, high in ((0.5, 0.5), (0.05, 0.5), (0.95, 0.5), (0.5, 0.05), (0.5, 0.95))
+    ]
+    free = (room for room in tried if not any(line.intersects_bbox(room.get_bbox(), filled=False) for line in lines))
+    return next(free, tried[0])
 
 
 def _thin_ticks(axes: Axes, found: Winners, size_pt: float) -> None:

@@ -10,7 +10,10 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from PIL import Image
 
+import simkv
+from simkv.report.winners import winners
 from tests.conftest import DATA, ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -64,6 +67,33 @@ def test_the_notebook_of_real_traces_runs_on_them(tmp_path: Path, monkeypatch: p
     text, pictures = shown(run("05_real_traces.ipynb", tmp_path, monkeypatch, DATA))
     assert "recorded data" in text
     assert pictures
+
+
+def test_the_heat_map_of_the_pages_is_what_its_words_say() -> None:
+    """The picture carries the caption that the notebook gave it, and both pages say that where nobody sees it."""
+    picture = ROOT / "docs" / "pictures" / "heat_map.png"
+    assert picture.stat().st_size <= 150_000
+    with Image.open(picture) as opened:
+        caption = opened.info["Description"]
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        assert f"![{caption}](" in page.read_text(encoding="utf-8")
+    cells = {cell.id: cell.source for cell in read("02_bandwidth_and_threshold.ipynb").cells}
+    assert 'figure.savefig("heat_map.png"' in cells["figure"]
+
+
+@pytest.mark.evidence
+def test_a_cell_of_that_heat_map_is_what_the_simulator_says_today() -> None:
+    """At 80 Mbit/s and the lowest threshold, by the notebook's own scenario: who wins, as the words say."""
+    cells = {cell.id: cell.source for cell in read("02_bandwidth_and_threshold.ipynb").cells}
+    code = cells["scenario"].replace("../scenarios", f"{ROOT}/scenarios").partition("grid = ")[0]
+    namespace: dict[str, Any] = {"simkv": simkv, "SHORT": False}
+    exec(compile(code, "notebook", "exec"), namespace)
+    grid = {"links.slice.capacity.mean": ["80 Mbit/s"], "policies.prefetch.threshold": [0.05, 0.65]}
+    low, high = (row[0] for row in winners(simkv.sweep(namespace["scenario"], grid), *grid).cells)
+    assert low is not None
+    assert high is not None
+    assert (low.best, f"{low.value:.1f}", low.is_open) == ("threshold", "4.5", False)
+    assert (high.best, f"{high.value:.1f}", high.is_open) == ("sequential", "5.7", False)
 
 
 def test_there_are_notebooks() -> None:

@@ -245,6 +245,21 @@ def test_words_lie_inside_the_figure_and_not_on_each_other(width_in: float) -> N
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in whole)
 
 
+def test_numbers_step_aside_for_the_line() -> None:
+    """Where a line crosses the middle of cells, their numbers stand beside it."""
+
+    def law(arm: str, rate: float, share: float, replication: int) -> float:
+        return 8.0 if arm == "text" else 8.0 * 100 / rate * (1 if arm == "ahead" else 2)
+
+    figure = heat_map(table(law, arms=["text", "none", "ahead"]))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (line,) = contours(figure)[0].get_paths()
+    boxes = [text.get_window_extent().transformed(axes.transData.inverted()) for text in axes.texts]
+    assert line.intersects_bbox(axes.dataLim, filled=False)
+    assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
+
+
 def test_numbers_are_left_out_where_cells_are_too_small() -> None:
     """A digit that nobody can read is not printed; the colour stays."""
     assert len(heat_map(table(crossing)).axes[0].texts) == len(RATES) * len(SHARES)
