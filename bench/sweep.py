@@ -1,10 +1,10 @@
 """What does a sweep cost beside its points? 400 points on two workers, against two processes that share nothing.
 
-Each round plays the same 20 x 20 points twice, one after the other: once as `simkv sweep --workers 2`, once as two
+Each round plays the same 20 x 20 points twice: once as `simkv sweep --workers 2`, once as two
 `simkv sweep` of half the grid each, started together and serial inside. The ratio is points per second of the first
 over those of the other two together, start-up, plan, journal and tables included on both sides; 1 is an ideal pool.
-A point is the 5G slice with one replication of two conversations, all arms: about 0.1 s. Medians of paired rounds, for
-the machine may be busy; CPU seconds beside them, which do not mind.
+A point is the 5G slice with one replication of two conversations, all arms: about 0.1 s. Medians of paired rounds, each
+side first in turn, for the machine may be busy; CPU seconds beside them, which mind less.
 
     python bench/sweep.py [--rounds 5]
 """
@@ -72,12 +72,13 @@ def main() -> None:
     ratios, cpu_ratios = [], []
     for number in range(1, rounds + 1):
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            half = len(RATES) // 2
-            (pool_s,), pool_cpu_s = measured([command(folder / "pool", RATES, "--workers", "2")])
-            alone_s, alone_cpu_s = measured(
-                [command(folder / "one", RATES[:half]), command(folder / "other", RATES[half:])]
-            )
+            folder, half = Path(name), len(RATES) // 2
+            sides = [
+                [command(folder / "pool", RATES, "--workers", "2")],
+                [command(folder / "one", RATES[:half]), command(folder / "other", RATES[half:])],
+            ]
+            turn = 1 if number % 2 else -1  # who goes first, so that a machine that grows busier favours neither
+            ((pool_s,), pool_cpu_s), (alone_s, alone_cpu_s) = [measured(side) for side in sides[::turn]][::turn]
         ratios.append((400 / pool_s) / sum(200 / each for each in alone_s))
         cpu_ratios.append(alone_cpu_s / pool_cpu_s)
         print(

@@ -49,7 +49,12 @@ def cluster(workers: int) -> Iterator[Cluster]:
 
 
 def _start(words: list[str], folder: str) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_LOGGING__DISTRIBUTED": "critical"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SIMKV_CACHE": f"{folder}/cache",
+        "DASK_LOGGING__DISTRIBUTED": "critical",
+    }
     command = [sys.executable, "-m", "dask", *words, "--local-directory", folder][
         : None if words[0] == "worker" else -2
     ]

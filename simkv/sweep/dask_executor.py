@@ -113,9 +113,20 @@ class Dask:
         if self.address is not None:
             yield self.address
             return
+        try:
+            cluster = self._started()
+        except (RuntimeError, OSError) as error:
+            raise SimkvError(
+                f"worker processes do not start: {error} (a script that starts them wants `if __name__ == '__main__':`)"
+            ) from None
+        with cluster:
+            yield cluster
+
+    def _started(self) -> Any:
+        """Start workers on this machine; nobody else can reach them."""
         from distributed import LocalCluster  # noqa: PLC0415
 
-        with LocalCluster(
+        return LocalCluster(
             n_workers=self.workers,
             threads_per_worker=1,  # points are Python: two threads of a process would take turns
             processes=True,
@@ -125,8 +136,7 @@ class Dask:
             memory_limit=0,  # the machine's, as for other processes; Dask would end workers at a share of it
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0", "allowed_failures": TRIES - 1},
             preload=[__name__],
-        ) as cluster:
-            yield cluster
+        )
 
 
 class _Points:
@@ -180,13 +190,15 @@ class _Points:
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         try:
-            outcome: Outcome = future.result()
+            outcome: Outcome = future.result(timeout=ANSWER_S)
         except KilledWorker:
             died.append(place)
             return None
-        except CancelledError:
+        except (CancelledError, TimeoutError, OSError):
+            if future.status == "error":  # the work's own
+                raise
             self._answer()  # raises when the scheduler is gone
-            self._send(place)  # somebody restarted the workers, or the connection was lost for a moment
+            self._send(place)  # somebody restarted the workers, or a result was lost with its worker
             return None
         except ModuleNotFoundError as error:
             raise InputError(f"a worker cannot run points: {error}; want simkv {simkv.__version__} there") from None
@@ -302,7 +314,9 @@ def _check_versions(client: Client) -> None:
             return None
         return str(simkv.__version__)
 
-    for worker, found in client.run(version).items():
+    for worker, found in client.run(version, on_error="return").items():
+        if isinstance(found, Exception):  # it is gone already
+            continue
         if found != simkv.__version__:
             had = "no simkv" if found is None else f"simkv {found}"
             raise InputError(f"has {had}, the sweep {simkv.__version__}; want the same", f"worker {worker}")

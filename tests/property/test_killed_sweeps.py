@@ -125,7 +125,7 @@ def test_kills_at_random_moments_change_no_byte(sweep: tuple[list[str], int], ki
         folder = tmp_path / f"sweep-{finished}"
         process = begin(words, folder, "--workers", "2")
         with ended(process):
-            while victims and reaches(process, folder, rng.randint(kept(folder) + 1, points)):
+            while victims and reaches(process, folder, rng.randint(min(kept(folder) + 1, points), points)):
                 if kill_at_random(rng, process, victims[0]) and victims.pop(0) == "parent":
                     assert group_ends(process.pid, 20)
             resumed = process.wait(timeout=600) != 0

@@ -50,6 +50,16 @@ def test_a_cluster_writes_the_bytes_of_one_process(whole: Path, tmp_path: Path, 
     assert tables(tmp_path) == tables(whole)
 
 
+def test_files_by_url_are_read_where_the_point_runs(
+    whole: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another cache than ours; the table is that of the file by path."""
+    monkeypatch.setenv("SIMKV_CACHE", str(tmp_path / "cache"))
+    trace = (ROOT / "traces" / "three_turns.jsonl").as_uri()
+    run(plan(SCENARIO, [read_axis(SEEDS)], {"workload.trace": trace}), tmp_path / "out", Dask(scheduler))
+    assert tables(tmp_path / "out") == tables(whole)
+
+
 def test_the_scheduler_holds_a_few_points_of_many(scheduler: str) -> None:
     """Two a thread; nothing is left there when the caller loses interest."""
     from distributed import Client
@@ -159,6 +169,7 @@ def test_a_scheduler_that_dies_leaves_a_journal_that_goes_on(whole: Path, tmp_pa
     assert tables(tmp_path) == tables(whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_running(whole: Path, tmp_path: Path) -> None:
     """The whole group is interrupted, as by a terminal: exit code 130, the journal whole, the command to resume."""
     words = ["sweep", str(SCENARIO), "-p", SEEDS, "--out", str(tmp_path / "out")]
