@@ -233,6 +233,16 @@ def test_openai_logs_share_the_fronts_of_their_messages(tmp_path: Path) -> None:
     assert len({*blocks[0], *blocks[1], *blocks[2]}) > 3
 
 
+def test_what_usage_counts_behind_the_messages_is_shared_by_nobody(tmp_path: Path) -> None:
+    """Two equal requests of 20 tokens of text and 100 by usage have one block in common, and five that differ."""
+    request = {"created": 5, "messages": [{"role": "user", "content": "x" * 75}]}
+    usage = {"usage": {"prompt_tokens": 100, "completion_tokens": 5}}
+    one, other = sessions(tmp_path, jsonl([request | usage, request | usage]))
+    ids = [{block for run in each.turns[0].block_runs for block in range(run.start, run.end)} for each in (one, other)]
+    assert [len(each) for each in ids] == [6, 6]
+    assert len(ids[0] & ids[1]) == 1
+
+
 def test_a_batch_needs_the_length_of_answers_that_it_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"trace:1: no usage.completion_tokens and no choices; want answer_tokens"):
         sessions(tmp_path, jsonl(miniatures.OPENAI_BATCH_INPUT))
@@ -257,6 +267,24 @@ def test_aiperf_without_turns_is_an_open_loop(tmp_path: Path) -> None:
     found = sessions(tmp_path, jsonl(miniatures.AIPERF_OPEN))
     assert [(session.start_s, session.turns[0].new_tokens) for session in found] == [(0.0, 40), (2.0, 130)]
     assert not open_trace(tmp_path / "trace").header.has_sessions
+
+
+def test_what_is_wrong_in_an_array_is_told_at_its_line(tmp_path: Path) -> None:
+    """Of conversations over several lines each, the one that is wrong is named by where it begins."""
+    lines = ['[{"conversations": [', "]},", "", '{"conversations": [{"from": "owl", "value": "x"}]}]']
+    with pytest.raises(InputError, match=r"trace:4: conversations\[0\].from: want human, user, .*, got \"owl\""):
+        sessions(tmp_path, "\n".join(lines).encode())
+    for content, message in (
+        ('[{"conversations": []}\n\n{}]', r"trace:3: want ',' of a JSON array, got '{'"),
+        (
+            '[{"conversations": []}\n,\n',
+            r"trace:2: want a JSON object in the array, the file ends \(is it cut short\?\)",
+        ),
+        ('[{"conversations": []},\n\n{"a": }]', r"trace:3: not JSON: Expecting value"),
+        ('[{"conversations": []}]\nx', r"trace:2: want nothing behind the array, got 'x'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            sessions(tmp_path, content.encode())
 
 
 def test_vllm_s_results_are_read_in_seconds(tmp_path: Path) -> None:
