@@ -244,4 +244,7 @@ def whole_ids(value: object, at: str) -> list[int]:
     ids = fields.items(value, at, "block ids")
     if set(map(type, ids)) == {int} and min(ids) >= 0 and max(ids) < REGION_BLOCKS:
         return ids
-    return [fields.whole(block, f"{at}[{index}]") for index, block in enumerate(ids)]  # which says what is wrong
+    for index, each in enumerate(ids):  # says what is wrong, and where
+        if (block := fields.whole(each, f"{at}[{index}]")) >= REGION_BLOCKS:
+            raise ValueError(f"{at}[{index}]: want an id below {REGION_BLOCKS}, got {block}")
+    return ids

@@ -6,15 +6,13 @@ equal ids are equal content for every request of the trace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from simkv.kv.block import Run
-from simkv.kv.runmap import REGION_BLOCKS
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
+from simkv.workload.readers.blocks import in_runs, whole_ids
 from simkv.workload.readers.question import FORMATS, OneARecord
 
 #: [tokens] a block (README of the FAST'25 release).
@@ -71,13 +69,13 @@ class MooncakeFormat(OneARecord):
             raise ValueError(f"timestamp: must not decrease, got {timestamp:g} after {self.last_timestamp:g}")
         self.last_timestamp = timestamp
         input_tokens = fields.whole(record["input_length"], "input_length", 1)
-        ids = fields.items(record["hash_ids"], "hash_ids", "block ids")
+        ids = whole_ids(record["hash_ids"], "hash_ids")
         full = input_tokens // size
         if len(ids) not in (full, -(-input_tokens // size)):
             raise ValueError(
                 f"hash_ids: {input_tokens} tokens are {full} full blocks of {size} tokens, got {len(ids)} ids"
             )
-        named = fields.distinct(runs_of(ids), "hash_ids")
+        named = fields.distinct(in_runs(ids), "hash_ids")
         partial = len(ids) > full
         blocks = fields.drop_last_block(named) if partial else named
         new_tokens = input_tokens - full * size
@@ -91,27 +89,3 @@ class MooncakeFormat(OneARecord):
         )
         start_s = timedelta(milliseconds=timestamp).total_seconds() if self.time_unit == "ms" else timestamp
         return Session(f"request-{line}", (turn,), start_s=start_s)
-
-
-def runs_of(ids: Iterable[object], at: str = "hash_ids") -> tuple[Run, ...]:
-    """Return block ids as runs of consecutive ones, in the same order; `at` names the list in messages.
-
-    Examples
-    --------
-    >>> runs_of([0, 1, 2, 14, 15])
-    (Run(start=0, count=3), Run(start=14, count=2))
-    """
-    found: list[Run] = []
-    start = end = -1
-    for index, value in enumerate(ids):
-        block = fields.whole(value, f"{at}[{index}]")
-        if block >= REGION_BLOCKS:
-            raise ValueError(f"{at}[{index}]: want an id below {REGION_BLOCKS}, got {block}")
-        if block != end:
-            if end >= 0:
-                found.append(Run(start, end - start))
-            start = block
-        end = block + 1
-    if end >= 0:
-        found.append(Run(start, end - start))
-    return tuple(found)
