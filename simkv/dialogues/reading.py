@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,7 @@ from simkv.dialogues.recorded import about_trace, dialogues_of, open_recorded
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
 from simkv.workload.readers import FORMATS, TraceFormat
-from simkv.workload.readers.fields import parse_object
-from simkv.workload.readers.lines import MAX_LINE_BYTES, numbered_lines
+from simkv.workload.readers.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class DialogueSet:
 
 
 def read_dialogues(path: Path, format: str | None = None, chunks: int | None = None) -> DialogueSet:
-    """Read a file whole: one JSON object a line, or one JSON document; plain, gzip or xz.
+    """Read a file whole: JSON objects, a line each or one for all, or whatever a trace may be; plain, gzip or xz.
 
     Parameters
     ----------
@@ -70,7 +67,7 @@ def read_dialogues(path: Path, format: str | None = None, chunks: int | None = N
     """
     path = Path(path)
     _check_known(format)
-    records = _Records(path)
+    records = Records(path)
     with closing(records):
         try:
             name = format or _recognised(records.first)
@@ -79,7 +76,7 @@ def read_dialogues(path: Path, format: str | None = None, chunks: int | None = N
                 trace = open_recorded(path, name)
                 return _checked(path, name, about_trace(trace), tuple(dialogues_of(trace)))
             reader = _reader(name, chunks)
-            return _checked(path, name, reader.about, tuple(reader.dialogues(records)))
+            return _checked(path, name, reader.about, tuple(reader.dialogues(record for _, record in records)))
         except ValueError as error:
             raise InputError(str(error), f"{path}:{records.line}") from error
 
@@ -120,71 +117,3 @@ def _recognised(first: dict[str, Any]) -> str:
             return name
     known = ", ".join(sorted({*DIALOGUES, *FORMATS}))
     raise ValueError(f"not a dialogue set or trace that simkv knows (want one of {known}; --format names it)")
-
-
-class _Records:
-    """The JSON objects of a file: one a line, or, where the first line alone is none, the whole file.
-
-    Attributes
-    ----------
-    first : the first object.
-    line : where the object handed over last begins.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.line = 1
-        self._path = path
-        self._lines = numbered_lines(path)
-        self._is_document = False
-        number, line = next(self._lines, (0, b""))
-        if not number:
-            raise InputError("the file is empty", str(path))
-        self.first = self._begun(line)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        yield self.first
-        if self._is_document:
-            return
-        for number, line in self._lines:
-            self.line = number
-            yield parse_object(line)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._lines.close()
-
-    def _begun(self, line: bytes) -> dict[str, Any]:
-        try:
-            return parse_object(line)
-        except ValueError as error:
-            if not line.lstrip().startswith(b"{") or _ends_an_object(line):
-                raise InputError(str(error), f"{self._path}:1") from error
-        whole = [line]
-        size = len(line)
-        for _, following in self._lines:
-            whole.append(following)
-            size += len(following)
-            if size > MAX_LINE_BYTES:
-                raise InputError(f"a document of more than {MAX_LINE_BYTES >> 20} MiB", str(self._path))
-        self._is_document = True
-        text = b"\n".join(whole)
-        try:
-            return parse_object(text)
-        except ValueError as error:
-            raise InputError(str(error), f"{self._path}:{_line_of(text)}") from error
-
-
-def _ends_an_object(line: bytes) -> bool:
-    """Return whether a line that does not parse is no beginning of a longer document."""
-    return line.rstrip().endswith(b"}") and len(line) > 1
-
-
-def _line_of(text: bytes) -> int:
-    """Return the line at which JSON stops being valid."""
-    try:
-        json.loads(text.decode(errors="replace"))
-    except json.JSONDecodeError as error:
-        return error.lineno
-    except (ValueError, RecursionError):
-        return 1
-    return 1

@@ -57,5 +57,7 @@ def _parameter(item: Parameter) -> dict[str, Any]:
 def _words(annotation: Any) -> str:
     if typing.get_origin(annotation) is Literal:
         return " or ".join(str(option) for option in typing.get_args(annotation))
+    if type(None) in typing.get_args(annotation):
+        return " or ".join(_words(option) for option in typing.get_args(annotation) if option is not type(None))
     plain = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path of a file"}
     return plain.get(annotation) or str(annotation).replace("typing.", "")

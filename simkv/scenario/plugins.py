@@ -198,7 +198,7 @@ def _takes_number(annotation: Any) -> bool:
 def _typed(parameter: Parameter, value: object, folder: Path) -> object:
     """Return a parameter's value checked against its annotation, in inside units."""
     try:
-        if parameter.annotation is Path:
+        if value is not None and Path in (parameter.annotation, *typing.get_args(parameter.annotation)):
             return _path(value, folder)
         return _checked(parameter.annotation, parameter.quantity, value)
     except Misfit as misfit:

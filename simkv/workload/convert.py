@@ -184,9 +184,13 @@ def _parse(key: str, text: str, wanted: Any) -> Any:
             raise InputError(f"{key}: want true or false, got {text!r}")
         return text == "true"
     if wanted in (int, float):
-        try:
-            return wanted(text)
-        except ValueError:
-            what = "a whole number" if wanted is int else "a number"
-            raise InputError(f"{key}: want {what}, got {text!r}") from None
-    return text
+        return _number(key, text, wanted)
+    return Path(text) if Path in (wanted, *typing.get_args(wanted)) else text
+
+
+def _number(key: str, text: str, wanted: type[int] | type[float]) -> float:
+    try:
+        return wanted(text)
+    except ValueError:
+        what = "a whole number" if wanted is int else "a number"
+        raise InputError(f"{key}: want {what}, got {text!r}") from None

@@ -206,13 +206,13 @@ AIPERF_OPEN = [measured(12.0, 14.0, 130, 20), measured(10.0, 15.0, 40, 60)]
 
 VLLM_BENCH = {
     **{"date": "20260101-000000", "backend": "vllm", "completed": 2, "mean_ttft_ms": 12.5},
-    "input_lens": [100, 32, 7],
-    "output_lens": [20, 5, 0],
-    "ttfts": [0.01, 0.02, 0.0],
-    "itls": [[0.01, 0.02], [0.01], []],
-    "start_times": [1012.5, 1010.0, 1011.0],
-    "generated_texts": ["quetzalcoatlus", "b", ""],
-    "errors": ["", "", "timed out"],
+    "input_lens": [100, 32, 7, 8],
+    "output_lens": [20, 5, 4, 0],
+    "ttfts": [0.01, 0.02, 0.0, 0.0],
+    "itls": [[0.01, 0.02], [0.01], [], []],
+    "start_times": [1012.5, 1010.0, 1011.0, 1011.0],
+    "generated_texts": ["quetzalcoatlus", "b", "c", ""],
+    "errors": ["", "", "timed out", ""],
 }
 
 REPLAYED = [

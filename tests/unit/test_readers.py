@@ -128,6 +128,17 @@ def test_mooncake_request_is_a_session_of_one_turn(tmp_path: Path) -> None:
     assert second == Session("request-2", (Turn(76, 1, block_runs=(Run(0, 2),)),), start_s=27.0)
 
 
+def test_others_write_mooncake_s_form_with_other_units(tmp_path: Path) -> None:
+    """Block size and unit are not in the file: a person says them, and a file that is neither is refused."""
+    path = write(tmp_path / "m", mooncake(0, 40, [1, 2, 3]), mooncake(27, 33, [1, 2, 4]))
+    trace = open_trace(path, params={"block_tokens": 16, "time_unit": "s", "tick_s": 0.0})
+    _, second = trace.sessions()
+    assert (second.start_s, second.turns[0].block_runs) == (27.0, (Run(1, 2),))
+    assert (trace.header.block_tokens, trace.header.provenance["timestamp_quantum_s"]) == (16, 0.0)
+    with pytest.raises(InputError, match="hash_ids: 40 tokens are 0 full blocks of 512 tokens, got 3 ids"):
+        list(open_trace(path).sessions())
+
+
 def test_mooncake_prompt_of_full_blocks_keeps_one_to_prefill(tmp_path: Path) -> None:
     session = only_session(write(tmp_path / "m", mooncake(0, 1024, [0, 5])))
     assert session.turns == (Turn(512, 7, block_runs=(Run(0, 1),)),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.request import Session, Turn
 from simkv.workload import FORMATS, check, convert, info, open_told, open_trace
+from simkv.workload.readers import lines
+from simkv.workload.readers.blocks import ChainedBlocks
 from tests.unit import miniatures
 from tests.unit.miniatures import FILES, OTHER_FILES, jsonl
 
@@ -233,6 +236,16 @@ def test_openai_logs_share_the_fronts_of_their_messages(tmp_path: Path) -> None:
     assert len({*blocks[0], *blocks[1], *blocks[2]}) > 3
 
 
+def test_what_usage_counts_behind_the_messages_is_shared_by_nobody(tmp_path: Path) -> None:
+    """Two equal requests of 20 tokens of text and 100 by usage have one block in common, and five that differ."""
+    request = {"created": 5, "messages": [{"role": "user", "content": "x" * 75}]}
+    usage = {"usage": {"prompt_tokens": 100, "completion_tokens": 5}}
+    one, other = sessions(tmp_path, jsonl([request | usage, request | usage]))
+    ids = [{block for run in each.turns[0].block_runs for block in range(run.start, run.end)} for each in (one, other)]
+    assert [len(each) for each in ids] == [6, 6]
+    assert len(ids[0] & ids[1]) == 1
+
+
 def test_a_batch_needs_the_length_of_answers_that_it_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"trace:1: no usage.completion_tokens and no choices; want answer_tokens"):
         sessions(tmp_path, jsonl(miniatures.OPENAI_BATCH_INPUT))
@@ -257,6 +270,44 @@ def test_aiperf_without_turns_is_an_open_loop(tmp_path: Path) -> None:
     found = sessions(tmp_path, jsonl(miniatures.AIPERF_OPEN))
     assert [(session.start_s, session.turns[0].new_tokens) for session in found] == [(0.0, 40), (2.0, 130)]
     assert not open_trace(tmp_path / "trace").header.has_sessions
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64])
+def test_an_array_is_the_same_however_it_is_cut_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Escapes, words, numbers and characters of several bytes may lie on the border of two pieces."""
+    talk = [
+        {"n": [-1.5e-3, True, None, False, -12345], "conversations": [{"from": "human", "value": text}]}
+        for text in ('ü\u00e9\U0001f989 \\ " \n', "\u2028 [{]} ,", "x" * 40)
+    ]
+    for each in talk:
+        each["conversations"].append({"from": "gpt", "value": "\u00df"})  # type: ignore[attr-defined]
+    contents = [
+        json.dumps(talk, ensure_ascii=ascii, indent=indent).encode() for ascii in (True, False) for indent in (None, 1)
+    ]
+    whole = [sessions(tmp_path, content) for content in contents]
+    monkeypatch.setattr(lines, "_PIECE_BYTES", size)
+    assert [sessions(tmp_path, content) for content in contents] == whole
+    assert [session.turns[0].new_tokens for session in whole[0]] == [3, 2, 10]
+
+
+def test_what_is_wrong_in_an_array_is_told_at_its_line(tmp_path: Path) -> None:
+    """Of conversations over several lines each, the one that is wrong is named by where it begins."""
+    lines = ['[{"conversations": [', "]},", "", '{"conversations": [{"from": "owl", "value": "x"}]}]']
+    with pytest.raises(InputError, match=r"trace:4: conversations\[0\].from: want human, user, .*, got \"owl\""):
+        sessions(tmp_path, "\n".join(lines).encode())
+    for content, message in (
+        ('[{"conversations": []}\n\n{}]', r"trace:3: want ',' of a JSON array, got '{'"),
+        (
+            '[{"conversations": []}\n,\n',
+            r"trace:3: want a JSON object in the array, the file ends \(is it cut short\?\)",
+        ),
+        ('[{"conversations": []},\n\n{"a": }]', r"trace:3: not JSON: Expecting value"),
+        ('[{"conversations": []}]\nx', r"trace:2: want nothing behind the array, got 'x'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            sessions(tmp_path, content.encode())
 
 
 def test_vllm_s_results_are_read_in_seconds(tmp_path: Path) -> None:
@@ -351,3 +402,22 @@ def test_check_and_info_take_what_people_say(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             open_told(path, params)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_chained_ids_are_one_a_prefix(seed: int) -> None:
+    """Whatever ids stand in prompts: two places have the same block if, and only if, all before them is the same."""
+    draw = random.Random(seed)
+    prompts: list[list[int]] = []
+    for _ in range(40):
+        front = draw.choice(prompts)[: draw.randrange(12)] if prompts and draw.random() < 0.7 else []
+        start = draw.randrange(20)
+        prompts.append([*front, *range(start, start + draw.randrange(6)), *(draw.randrange(20) for _ in range(3))])
+    chained = ChainedBlocks()
+    of_prefix: dict[tuple[int, ...], int] = {}
+    for prompt in prompts:
+        found = [block for run in chained.runs(prompt) for block in range(run.start, run.end)]
+        assert len(found) == len(prompt)
+        for place, block in enumerate(found):
+            assert of_prefix.setdefault(tuple(prompt[: place + 1]), block) == block
+    assert len(set(of_prefix.values())) == len(of_prefix)

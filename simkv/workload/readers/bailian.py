@@ -16,7 +16,7 @@ from typing import Any
 from simkv.kv.block import Run
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import ChainedBlocks, turn_of
+from simkv.workload.readers.blocks import ChainedBlocks, turn_of, whole_ids
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 
@@ -98,10 +98,7 @@ class BailianFormat:
 
     def _turn(self, record: dict[str, Any]) -> Turn:
         tokens = fields.whole(record["input_length"], "input_length", 1)
-        ids = [
-            fields.whole(block, f"hash_ids[{index}]")
-            for index, block in enumerate(fields.items(record["hash_ids"], "hash_ids", "block ids"))
-        ]
+        ids = whole_ids(record["hash_ids"], "hash_ids")
         full = tokens // self.block_tokens
         if len(ids) not in (full, -(-tokens // self.block_tokens)):
             size = f"full blocks of {self.block_tokens} tokens"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
-from simkv.kv.block import Run
+from simkv.kv.block import Run, joined
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
 from simkv.request import GapKind, Session, Turn
 from simkv.workload.readers import fields
@@ -120,11 +121,15 @@ def in_runs(ids: Iterable[int]) -> tuple[Run, ...]:
     (Run(start=4, count=2), Run(start=9, count=1))
     """
     found: list[Run] = []
+    start, end = -1, -1
     for block in ids:
-        if found and found[-1].end == block:
-            found[-1] = Run(found[-1].start, found[-1].count + 1)
-        else:
-            found.append(Run(block, 1))
+        if block != end:
+            if end >= 0:
+                found.append(Run(start, end - start))
+            start = block
+        end = block + 1
+    if end >= 0:
+        found.append(Run(start, end - start))
     return tuple(found)
 
 
@@ -184,25 +189,62 @@ class ChainedBlocks:
 
     _seen: RunSet = field(default_factory=RunSet, init=False, repr=False)
     _behind: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # id -> block before, unless id - 1
+    _heads: list[int] = field(default_factory=list, init=False, repr=False)  # its keys, sorted
     _renamed: dict[tuple[int, int], int] = field(default_factory=dict, init=False, repr=False)
 
     def runs(self, ids: Iterable[int]) -> tuple[Run, ...]:
         """Return a prompt's blocks, front to back."""
-        found: list[int] = []
+        found: list[Run] = []
         before = -1
-        for block in ids:
-            before = self._named(before, block)
-            found.append(before)
-        return in_runs(found)
+        for run in in_runs(ids):
+            if run.end > REGION_BLOCKS // 2:
+                raise ValueError(f"want block ids below {REGION_BLOCKS // 2}, got {run.end - 1}")
+            named = self._named(before, run.start)
+            rest = Run(run.start + 1, run.count - 1)
+            if named == run.start and self._goes_on(rest):
+                found.append(run)
+                before = run.end - 1
+                continue
+            found.append(Run(named, 1))
+            before = named
+            for block in range(rest.start, rest.end):
+                before = self._named(before, block)
+                found.append(Run(before, 1))
+        return joined(found)
+
+    def _goes_on(self, run: Run) -> bool:
+        """Return whether each block of a run has only ever come behind the one before it; new ones do from now on."""
+        if bisect_left(self._heads, run.start) < bisect_left(self._heads, run.end):
+            return False
+        if run.count:
+            self._seen.add(run)
+        return True
 
     def _named(self, before: int, block: int) -> int:
-        if block >= REGION_BLOCKS // 2:
-            raise ValueError(f"want block ids below {REGION_BLOCKS // 2}, got {block}")
         if self._seen.gaps(Run(block, 1)):
             self._seen.add(Run(block, 1))
             if before != block - 1:
                 self._behind[block] = before
+                insort(self._heads, block)
             return block
         if self._behind.get(block, block - 1) == before:
             return block
         return self._renamed.setdefault((before, block), REGION_BLOCKS // 2 + len(self._renamed))
+
+
+def whole_ids(value: object, at: str) -> list[int]:
+    """Return a list of block ids.
+
+    Examples
+    --------
+    >>> whole_ids([1, -2], "hash_ids")
+    Traceback (most recent call last):
+    ValueError: hash_ids[1]: want a whole number of at least 0, got -2
+    """
+    ids = fields.items(value, at, "block ids")
+    if set(map(type, ids)) == {int} and min(ids) >= 0 and max(ids) < REGION_BLOCKS:
+        return ids
+    for index, each in enumerate(ids):  # says what is wrong, and where
+        if (block := fields.whole(each, f"{at}[{index}]")) >= REGION_BLOCKS:
+            raise ValueError(f"{at}[{index}]: want an id below {REGION_BLOCKS}, got {block}")
+    return ids

@@ -27,6 +27,8 @@ MAX_WORD_CHARACTERS = 100
 MAX_OBJECT_BYTES = 256 << 20
 _COSTS_BYTES = {"{": 230, "[": 64, ",": 40}
 _SMALL_BYTES = 1 << 20
+#: Characters of the longest thing that JSON takes whole or not at all: "-Infinity", or an escape in a string.
+_LONGEST_WORD = 12
 _SHOWN_CHARACTERS = 40
 
 
@@ -62,12 +64,19 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 class BrokenJsonError(ValueError):
-    """Text that is no JSON; `is_cut` where more of it might be; at which `line` of the text it breaks off."""
+    """Text that is no JSON.
 
-    def __init__(self, message: str, line: int, is_cut: bool) -> None:
+    Attributes
+    ----------
+    line : of the text, at which it breaks off.
+    is_cut, may_go_on : whether it breaks off at its end; or so near it that with more text it might be JSON.
+    """
+
+    def __init__(self, message: str, line: int, is_cut: bool, may_go_on: bool = False) -> None:
         super().__init__(message)
         self.line = line
         self.is_cut = is_cut
+        self.may_go_on = is_cut or may_go_on
 
 
 def whole_object(text: str, start: int | None = None) -> tuple[dict[str, Any], int]:
@@ -87,7 +96,8 @@ def whole_object(text: str, start: int | None = None) -> tuple[dict[str, Any], i
     except json.JSONDecodeError as error:
         is_cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
         message = f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
-        raise BrokenJsonError(message, error.lineno, is_cut) from None
+        may_go_on = error.pos > len(error.doc) - _LONGEST_WORD
+        raise BrokenJsonError(message, error.lineno, is_cut, may_go_on) from None
     except _RefusedError:
         raise
     except ValueError:  # Python's own bound on the digits of a whole number

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from simkv.kv.block import Run
@@ -33,13 +34,13 @@ class LmcacheFormat:
 
     Attributes
     ----------
-    tokenizer : path of a tokenizer.json for logs with text; "" = four characters a token.
+    tokenizer : path of a tokenizer.json for logs with text; None = four characters a token.
     block_tokens : [tokens] a block; that of the trace where it has blocks.
 
     Source: github.com/LMCache/lmcache-agent-trace.
     """
 
-    tokenizer: str = ""
+    tokenizer: Path | None = None
     block_tokens: int = BLOCK_TOKENS
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 

@@ -6,15 +6,13 @@ equal ids are equal content for every request of the trace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
-from simkv.kv.block import Run
-from simkv.kv.runmap import REGION_BLOCKS
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
+from simkv.workload.readers.blocks import in_runs, whole_ids
 from simkv.workload.readers.question import FORMATS, OneARecord
 
 #: [tokens] a block (README of the FAST'25 release).
@@ -31,10 +29,24 @@ class MooncakeFormat(OneARecord):
 
     Attributes
     ----------
-    last_timestamp : [ms] of the line before; none may be earlier.
+    block_tokens : [tokens] a block; others than Mooncake write the same form with smaller ones.
+    time_unit : of timestamps.
+    tick_s : [s] timestamps come in steps of this.
+    last_timestamp : of the line before; none may be earlier.
     """
 
+    block_tokens: int = BLOCK_TOKENS
+    time_unit: Literal["ms", "s"] = "ms"
+    tick_s: float = TIMESTAMP_QUANTUM_S
     last_timestamp: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.block_tokens < 1:
+            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        if self.time_unit not in ("ms", "s"):
+            raise ValueError(f"time_unit must be ms or s, got {self.time_unit!r}")
+        if not 0 <= self.tick_s <= fields.MAX_COUNT:
+            raise ValueError(f"tick_s must not be negative, got {self.tick_s}")
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has Mooncake's fields."""
@@ -42,57 +54,38 @@ class MooncakeFormat(OneARecord):
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""
-        provenance: dict[str, object] = {"format": "mooncake", "timestamp_quantum_s": TIMESTAMP_QUANTUM_S}
-        return TraceHeader(BLOCK_TOKENS, None, "global", has_sessions=False, provenance=provenance)
+        provenance: dict[str, object] = {
+            "format": "mooncake",
+            "time_unit": self.time_unit,
+            "timestamp_quantum_s": self.tick_s,
+        }
+        return TraceHeader(self.block_tokens, None, "global", has_sessions=False, provenance=provenance)
 
     def session(self, record: dict[str, Any], line: int) -> Session:
         """Return one request as a session of one turn."""
         fields.check_keys(record, _KEYS, ())
-        timestamp_ms = fields.seconds(record["timestamp"], "timestamp")
-        if timestamp_ms < self.last_timestamp:
-            raise ValueError(f"timestamp: must not decrease, got {timestamp_ms:g} after {self.last_timestamp:g}")
-        self.last_timestamp = timestamp_ms
+        timestamp, size = fields.seconds(record["timestamp"], "timestamp"), self.block_tokens
+        if timestamp < self.last_timestamp:
+            raise ValueError(f"timestamp: must not decrease, got {timestamp:g} after {self.last_timestamp:g}")
+        self.last_timestamp = timestamp
         input_tokens = fields.whole(record["input_length"], "input_length", 1)
-        ids = fields.items(record["hash_ids"], "hash_ids", "block ids")
-        full = input_tokens // BLOCK_TOKENS
-        if len(ids) not in (full, -(-input_tokens // BLOCK_TOKENS)):
+        ids = whole_ids(record["hash_ids"], "hash_ids")
+        full = input_tokens // size
+        if len(ids) not in (full, -(-input_tokens // size)):
             raise ValueError(
-                f"hash_ids: {input_tokens} tokens are {full} full blocks of {BLOCK_TOKENS} tokens, got {len(ids)} ids"
+                f"hash_ids: {input_tokens} tokens are {full} full blocks of {size} tokens, got {len(ids)} ids"
             )
-        named = fields.distinct(runs_of(ids), "hash_ids")
+        named = fields.distinct(in_runs(ids), "hash_ids")
         partial = len(ids) > full
         blocks = fields.drop_last_block(named) if partial else named
-        new_tokens = input_tokens - full * BLOCK_TOKENS
+        new_tokens = input_tokens - full * size
         if not new_tokens:  # a prompt of full blocks still prefills one: something must yield the first token
-            blocks, new_tokens, partial = fields.drop_last_block(blocks), BLOCK_TOKENS, True
+            blocks, new_tokens, partial = fields.drop_last_block(blocks), size, True
         turn = Turn(
             new_tokens=new_tokens,
             answer_tokens=max(1, fields.whole(record["output_length"], "output_length")),
             block_runs=blocks,
             last_block=named[-1].end - 1 if partial else None,
         )
-        return Session(f"request-{line}", (turn,), start_s=timedelta(milliseconds=timestamp_ms).total_seconds())
-
-
-def runs_of(ids: Iterable[object], at: str = "hash_ids") -> tuple[Run, ...]:
-    """Return block ids as runs of consecutive ones, in the same order; `at` names the list in messages.
-
-    Examples
-    --------
-    >>> runs_of([0, 1, 2, 14, 15])
-    (Run(start=0, count=3), Run(start=14, count=2))
-    """
-    found: list[Run] = []
-    start = end = -1
-    for index, value in enumerate(ids):
-        block = fields.whole(value, f"{at}[{index}]")
-        if block >= REGION_BLOCKS:
-            raise ValueError(f"{at}[{index}]: want an id below {REGION_BLOCKS}, got {block}")
-        if block != end:
-            if end >= 0:
-                found.append(Run(start, end - start))
-            start = block
-        end = block + 1
-    if end >= 0:
-        found.append(Run(start, end - start))
-    return tuple(found)
+        start_s = timedelta(milliseconds=timestamp).total_seconds() if self.time_unit == "ms" else timestamp
+        return Session(f"request-{line}", (turn,), start_s=start_s)

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from simkv.request import Session, TraceHeader
@@ -32,14 +33,14 @@ class OpenAiLogFormat:
 
     Attributes
     ----------
-    tokenizer : path of a tokenizer.json; "" = four characters a token.
+    tokenizer : path of a tokenizer.json; None = four characters a token.
     answer_tokens : [tokens] of an answer that the log does not have, as in a batch that was not run; 0 = refuse it.
     block_tokens : [tokens] a block when the trace is played; it has none of its own.
 
     Source: OpenAI's API reference: chat completion object, batch input and output files.
     """
 
-    tokenizer: str = ""
+    tokenizer: Path | None = None
     answer_tokens: int = 0
     block_tokens: int = BLOCK_TOKENS
     left_out: Counter[str] = field(default_factory=Counter, init=False)

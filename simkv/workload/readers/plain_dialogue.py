@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
@@ -36,14 +37,14 @@ class PlainDialogueFormat:
 
     Attributes
     ----------
-    tokenizer : path of a tokenizer.json; "" = four characters a token.
+    tokenizer : path of a tokenizer.json; None = four characters a token.
     chunk_tokens : [tokens] a chunk of the document.
     block_tokens : [tokens] a block when the trace is played.
 
     Source: none; a form to type in.
     """
 
-    tokenizer: str = ""
+    tokenizer: Path | None = None
     chunk_tokens: int = 512
     block_tokens: int = BLOCK_TOKENS
     left_out: Counter[str] = field(default_factory=Counter, init=False)

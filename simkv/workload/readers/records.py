@@ -121,16 +121,19 @@ class Records:
         text = _Text(self._path)
         with closing(text):
             text.skip("[")
-            while text.peek() != "]":
-                self.line = text.line
+            while self._ahead(text) != "]":
                 yield text.line, text.object()
-                self.line = text.line
-                if text.peek() != "]":
+                if self._ahead(text) != "]":
                     text.skip(",")
             text.skip("]")
-            self.line = text.line
-            if rest := text.peek():
+            if rest := self._ahead(text):
                 raise ValueError(f"want nothing behind the array, got {shown_text(rest)}")
+
+    def _ahead(self, text: _Text) -> str:
+        """Return the next character of an array, and be at its line."""
+        mark = text.peek()
+        self.line = text.line
+        return mark
 
     def _table(self) -> Generator[Record, None, None]:
         with closing(numbered_lines(self._path)) as lines:
@@ -220,7 +223,7 @@ class _Text:
             try:
                 record, end = whole_object(self._text, self._at)
             except BrokenJsonError as error:
-                if error.is_cut and self._more(double=True):
+                if error.may_go_on and self._more(double=True):
                     continue
                 hint = " (is the file cut short?)" if error.is_cut else ""
                 raise ValueError(f"{str(error).partition(' at column')[0]}{hint}") from None

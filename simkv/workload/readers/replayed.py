@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from simkv.kv.block import Run
 from simkv.request import Session, TraceHeader
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import BLOCK_TOKENS, turn_of
-from simkv.workload.readers.mooncake import runs_of
+from simkv.workload.readers.blocks import BLOCK_TOKENS, in_runs, turn_of, whole_ids
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 from simkv.workload.readers.timed import Timed, sessions_in_order
@@ -78,14 +77,14 @@ def replayed(record: dict[str, Any], block_tokens: int) -> Replayed:
     if not queued_s <= scheduled_s < first_s <= last_s or (first_s < last_s) != (output_tokens > 1):
         wanted = "queued_s <= scheduled_s < first_token_s < last_token_s, the last two equal for one token alone"
         raise ValueError(f"want {wanted}, got {', '.join(f'{value:g}' for value in measured)} of {output_tokens}")
-    ids = fields.items(record.get("block_ids", []), "block_ids", "block ids")
+    ids = whole_ids(record.get("block_ids", []), "block_ids")
     if ids and len(ids) != tokens // block_tokens:
         full = tokens // block_tokens
         raise ValueError(f"block_ids: {tokens} tokens are {full} full blocks of {block_tokens}, got {len(ids)} ids")
     priority = record.get("priority", 0)
     if type(priority) is not int or abs(priority) > fields.MAX_COUNT:
         raise ValueError(f"priority: want a whole number, got {fields.shown(priority)}")
-    blocks = fields.distinct(runs_of(ids, "block_ids"), "block_ids")
+    blocks = fields.distinct(in_runs(ids), "block_ids")
     return Replayed(tokens, output_tokens, measured, blocks, priority)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from simkv.request import Session, TraceHeader
@@ -90,13 +91,13 @@ class ShareGptFormat(_Chats):
 
     Attributes
     ----------
-    tokenizer : path of a tokenizer.json; "" = four characters a token.
+    tokenizer : path of a tokenizer.json; None = four characters a token.
     block_tokens : [tokens] a block when the trace is played; it has none of its own.
 
     Source: the form of ShareGPT_V3_unfiltered_cleaned_split.json, which benchmarks of serving systems read.
     """
 
-    tokenizer: str = ""
+    tokenizer: Path | None = None
     block_tokens: int = BLOCK_TOKENS
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 

@@ -21,7 +21,7 @@ class TextTokens:
 
     Parameters
     ----------
-    tokenizer : path of a `tokenizer.json`; "" = a token is four characters, the last one may be shorter.
+    tokenizer : path of a `tokenizer.json`; None = a token is four characters, the last one may be shorter.
 
     Attributes
     ----------
@@ -30,16 +30,17 @@ class TextTokens:
 
     Examples
     --------
-    >>> tokens = TextTokens("")
+    >>> tokens = TextTokens(None)
     >>> tokens.count("Who wrote it?"), len(tokens.content("Who wro")), tokens.token_bytes
     (4, 32, 16)
     """
 
-    def __init__(self, tokenizer: str) -> None:
-        self._tokenizer = _load(Path(tokenizer).resolve()) if tokenizer else None
+    def __init__(self, tokenizer: Path | None) -> None:
+        self._tokenizer = _load(tokenizer.absolute()) if tokenizer else None
         self.token_bytes = _ID_BYTES if tokenizer else _RULE_BYTES
-        name = Path(tokenizer).name
-        self.words = f"tokens counted by {name}" if tokenizer else f"{CHARACTERS_PER_TOKEN} characters a token"
+        self.words = (
+            f"tokens counted by {tokenizer.name}" if tokenizer else f"{CHARACTERS_PER_TOKEN} characters a token"
+        )
 
     def count(self, text: str) -> int:
         """Return the tokens of a text; 0 for none."""
