@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simkv.report import pareto as fronts
+from simkv.report import front, pareto as fronts
 from simkv.report.figures import STYLE
 from simkv.report.page import Section
 from simkv.report.svg import inline

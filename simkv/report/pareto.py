@@ -18,6 +18,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from simkv.report.figures import PALETTE, STYLE
 from simkv.report.front import MARKS, by_point, front
+from simkv.report.layout import cut
 from simkv.units import format_seconds
 
 __all__ = ["axis_label", "front", "pareto"]
@@ -25,6 +26,7 @@ __all__ = ["axis_label", "front", "pareto"]
 _MARKERS = "osD^vPX*<>hp"
 _REFERENCE_COLOUR = "#7A7A7A"
 _MOST_NAMED = 16  # markers that have their arm's name beside them; more would hide each other
+_LONGEST_NAME = 24  # letters of an arm's name beside its marker
 _LOG_SPREAD = 20  # largest / smallest from which a linear axis hides the small ones
 _IN_WORDS = {"ttft_s": "time to first token", "tpot_s": "time per output token", "e2e_s": "end-to-end time"}
 
@@ -139,7 +141,8 @@ def _name(axes: Axes, table: pd.DataFrame, x: str, y: str, groups: Mapping[str, 
         if all(abs(right - r) * width > 90 or abs(up - u) * height > 18 for r, u in taken):
             side, ha = ((7, 5), "left") if right < 0.8 else ((-7, 5), "right")
             near: dict[str, Any] = {"textcoords": "offset points", "ha": ha, "fontsize": 8, "zorder": 5}
-            axes.annotate(row["arm"], (row[x], row[y]), side, gid=groups[row["arm"]], **near)
+            told = cut(row["arm"], _LONGEST_NAME)
+            axes.annotate(told, (row[x], row[y]), side, gid=groups[row["arm"]], **near).set_in_layout(False)
             taken.append((right, up))
 
 
