@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simkv.report import front, pareto as fronts
+from simkv.report import pareto as fronts
 from simkv.report.figures import STYLE
 from simkv.report.page import Section
 from simkv.report.svg import inline
@@ -29,12 +29,13 @@ def panel(height_in: float = HEIGHT_IN) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
-def pareto(points: pd.DataFrame, within: Sequence[str]) -> Section:
+def pareto(points: pd.DataFrame, within: Sequence[str], places: tuple[int, ...]) -> Section:
     """Return mean TTFT against bytes moved.
 
     Parameters
     ----------
     within : paths that nobody chooses: one front for each combination of their values.
+    places : of the arms that its legend names.
     """
     with panel() as (figure, axes):
         fronts.draw(axes, points, "ttft_s.mean", within=within)
@@ -47,4 +48,4 @@ def pareto(points: pd.DataFrame, within: Sequence[str]) -> Section:
     if within:
         caption += f" One front for each value of {', '.join(within)}."
     told = f"Mean time to first token against bytes moved. On the front: {names or 'nobody'}."
-    return Section("pareto", "Time against bytes moved", inline(figure, "pareto", told), caption, by_arm=True)
+    return Section("pareto", "Time against bytes moved", inline(figure, "pareto", told), caption, arms=places)

@@ -94,16 +94,17 @@ def _tables(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _figures(comparison: Comparison) -> Iterator[Section]:
+    places = tuple(range(len(comparison.arms)))
     with page_figures.panel() as (figure, axes):
         draw_ttft_cdf(axes, comparison, _CURVE_POINTS)
     caption = "Share of all requests that had their first token within a time; a curve that ends below 1 lost requests."
     if comparison.replications > 1:
         caption += f" All {comparison.replications} replications; band: 95 % interval of the share over them."
-    yield Section("cdf", "Who waits how long", inline(figure, "cdf", _cdf_in_words(comparison)), caption, by_arm=True)
+    yield Section("cdf", "Who waits how long", inline(figure, "cdf", _cdf_in_words(comparison)), caption, arms=places)
 
     points = points_of(comparison)
     if points[points["metric"] == "ttft_s.mean"]["value"].notna().any():
-        yield page_figures.pareto(points, ())
+        yield page_figures.pareto(points, (), places)
 
 
 def _cdf_in_words(comparison: Comparison) -> str:

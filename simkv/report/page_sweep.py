@@ -134,7 +134,9 @@ def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) 
     if len(free) == 2 and known and any(not arm.reference and arm.is_exact for arm in arms):
         yield _heat_map(points, *free)
     if known:
-        yield page_figures.pareto(points, [path for path in free if path.partition(".")[0] in _GIVEN])
+        yield page_figures.pareto(
+            points, [path for path in free if path.partition(".")[0] in _GIVEN], tuple(range(len(arms)))
+        )
 
 
 def _heat_map(points: pd.DataFrame, x: str, y: str) -> Section:
@@ -156,7 +158,7 @@ def _lines(points: pd.DataFrame, order: pd.DataFrame, path: str, arms: tuple[Arm
             axes.set(xlabel=axis.title, ylabel=label)
         said = f"{title} against {path}, by arm; all values stand in the tables below."
         note = "Band: 95 % interval over replications." if rows["ci_low"].notna().any() else ""
-        yield Section(name, title, inline(figure, name, said), note, by_arm=True)
+        yield Section(name, title, inline(figure, name, said), note, arms=tuple(range(len(arms))))
 
 
 def _draw(
