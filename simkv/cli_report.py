@@ -82,14 +82,14 @@ def _played(
     """Return the parts of a run's page that need a replication played again; a sweep has none."""
     from simkv.forecasts import reliability
     from simkv.recording import record
-    from simkv.report import page_played, runs
+    from simkv.report import page_played
     from simkv.report.reading import SavedRun
 
     if not isinstance(saved, SavedRun):
         if sessions is not None or window_s is not None:
             raise click.UsageError("--sessions and --window are of the timeline of a run; this is a sweep")
         return []
-    arms = runs.comparison(saved).arms
+    arms = saved.comparison.arms
     forecasts = page_played.of_forecasts(reliability(saved, replication), replication, arms)
     recording = record(saved, replication=replication, sessions=sessions, window_s=window_s)
     return [*forecasts, *page_played.of_recording(recording, arms)]

@@ -115,7 +115,7 @@ class _Heard:
         said, moves = self._said.pop(outcome.session, (None, {}))
         if said is not None:
             asked = moves.get(outcome.move) if moves else outcome.item
-            known: dict[Item | None, float] = dict(said)  # None: a chain that nobody had named
+            known: Any = said  # None: a chain that nobody had named
             self._scorers.setdefault(outcome.session, Scorer()).add(known, asked)
         self._predictor.observe(outcome)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from simkv.report import bars, page_figures, runs, tables
+from simkv.report import bars, page_figures, tables
 from simkv.report.comparison import Comparison
 from simkv.report.figures import arm_styles, draw_ttft_cdf
 from simkv.report.footnotes import marks, notes
@@ -23,7 +23,7 @@ _MOST_DECIMALS = 3
 
 def context(saved: SavedRun, played: Sequence[Section]) -> dict[str, Any]:
     """Return what the template shows."""
-    comparison = runs.comparison(saved)
+    comparison = saved.comparison
     return {
         "title": comparison.scenario.name,
         "told": tables.heading(comparison),
