@@ -26,7 +26,7 @@ def context(saved: SavedRun, played: Sequence[Section]) -> dict[str, Any]:
     comparison = saved.comparison
     return {
         "title": comparison.scenario.name,
-        "told": tables.heading(comparison),
+        "told": tables.heading(comparison).removeprefix(f"{comparison.scenario.name}: "),
         "sentences": headline(comparison),
         "warnings": list(warnings(comparison)),
         "arms": legend(comparison),
