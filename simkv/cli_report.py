@@ -52,6 +52,7 @@ def report(
     """
     from simkv.export import EXPORTS, Choice
     from simkv.recording import parse_window
+    from simkv.report.page import page
     from simkv.report.reading import read
 
     saved = read(folder)
@@ -61,8 +62,12 @@ def report(
             raise click.UsageError("--arm is for --export; the page shows all arms")
         if not timeline and (sessions is not None or window_s is not None):
             raise click.UsageError("--sessions and --window are of the timeline; want no --no-timeline beside them")
+        place = out or folder / "report.html"
+        if place.is_dir():
+            raise InputError("is a folder; want a file for the page", str(place))
         played = _played(saved, replication, sessions, window_s) if timeline else []
-        click.echo(_write_page(saved, played, out))
+        write_files({place.name: page(saved, played).encode()}, place.parent)
+        click.echo(place)
         return
     if not timeline:
         raise click.UsageError("--no-timeline is of the page; want no --export beside it")
@@ -93,17 +98,6 @@ def _played(
     forecasts = page_played.of_forecasts(reliability(saved, replication), replication, arms)
     recording = record(saved, replication=replication, sessions=sessions, window_s=window_s)
     return [*forecasts, *page_played.of_recording(recording, arms)]
-
-
-def _write_page(saved: SavedRun | SavedSweep, played: list[Section], out: Path | None) -> Path:
-    """Write the page of a folder, and return where."""
-    from simkv.report import page
-
-    place = out or saved.path / page.NAME
-    if place.is_dir():
-        raise InputError("is a folder; want a file for the page", str(place))
-    write_files({place.name: page.page(saved, played).encode()}, place.parent)
-    return place
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:

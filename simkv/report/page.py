@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 from simkv.report import definitions
 from simkv.report.reading import SavedRun, SavedSweep
 
-NAME = "report.html"
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAMED = re.compile(r"`([^`]+)`")
 

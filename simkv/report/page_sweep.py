@@ -27,6 +27,7 @@ from simkv.results import STATUSES
 from simkv.statistics import Estimate
 
 _MOST_DECIMALS = 3
+_MAP_IN = 3.7  # width of a heat map: its letters grow less than its width
 _MOST_TICKS = 9
 _LONGEST_LABEL = 16  # letters of a value below an axis
 _LETTERS_ABREAST = 40  # of all values below an axis, before they slant
@@ -141,7 +142,7 @@ def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) 
 
 def _heat_map(points: pd.DataFrame, x: str, y: str) -> Section:
     told = caption(points, x, y)
-    drawn = inline(heat_map(points, x, y, width_in=page_figures.WIDTH_IN), "heat-map", told, own_paper=True)
+    drawn = inline(heat_map(points, x, y, width_in=_MAP_IN), "heat-map", told, own_paper=True)
     return Section("heat-map", "Who is best where", drawn, told)
 
 

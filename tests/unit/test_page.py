@@ -270,9 +270,9 @@ def test_a_figure_in_a_page_keeps_to_itself() -> None:
 
 def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_run(comparison(["none"], replications=1), tmp_path / "run")
-    assert cli.main(["report", str(tmp_path / "run")]) == 0
+    assert cli.main(["report", str(tmp_path / "run"), "--no-timeline"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'run' / 'report.html'}\n"
-    assert cli.main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "new" / "a.html")]) == 0
+    assert cli.main(["report", str(tmp_path / "run"), "--no-timeline", "--out", str(tmp_path / "new" / "a.html")]) == 0
     assert (tmp_path / "new" / "a.html").read_bytes() == (tmp_path / "run" / "report.html").read_bytes()
 
 
@@ -281,6 +281,8 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pyte
     [
         (["--out", "{}"], "is a folder; want a file for the page"),
         (["--arm", "none"], "--arm is for --export"),
+        (["--no-timeline", "--sessions", "3"], "--sessions and --window are of the timeline"),
+        (["--no-timeline", "--export", "latex"], "--no-timeline is of the page"),
         (["--export", "latx"], "unknown target 'latx'; did you mean 'latex'?"),
     ],
 )
