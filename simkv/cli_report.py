@@ -15,6 +15,7 @@ from simkv.errors import InputError
 from simkv.registry import did_you_mean
 
 if TYPE_CHECKING:
+    from simkv.report.page import Section
     from simkv.report.reading import SavedRun, SavedSweep
 
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--export", "target", metavar="TARGET", help="Write this instead; an unknown name lists them all.")
 @click.option("--arm", metavar="A", help="Export this arm alone, where the target takes one.")
-@click.option("--replication", type=click.IntRange(min=0), default=0, show_default=True, help="Export this one.")
+@click.option("--replication", type=click.IntRange(min=0), default=0, show_default=True, help="Play or export this.")
+@click.option("--timeline/--no-timeline", default=True, help="Play a replication again for the page.  [default: yes]")
 @click.option(
     "--sessions", type=click.IntRange(min=1), metavar="N", help="A timeline shows the first N sessions.  [default: all]"
 )
@@ -38,28 +40,40 @@ def report(
     target: str | None,
     arm: str | None,
     replication: int,
+    timeline: bool,
     sessions: int | None,
     window: str | None,
     out: Path | None,
 ) -> None:
     """Read the results in DIR, of a run or a sweep, and write them for people or for another tool.
 
-    Without --export, DIR/report.html: one page that needs no network and no other file.
+    Without --export, DIR/report.html: one page that needs no network and no other file. For a run, one replication is
+    played again to show forecasts, links, buffers and a timeline, and refused where it no longer gives what DIR holds.
     """
     from simkv.export import EXPORTS, Choice
     from simkv.recording import parse_window
+    from simkv.report.page import page
     from simkv.report.reading import read
 
     saved = read(folder)
+    window_s = parse_window(window) if window is not None else None
     if target is None:
         if arm is not None:
             raise click.UsageError("--arm is for --export; the page shows all arms")
-        click.echo(_write_page(saved, out))
+        if not timeline and (sessions is not None or window_s is not None):
+            raise click.UsageError("--sessions and --window are of the timeline; want no --no-timeline beside them")
+        place = out or folder / "report.html"
+        if place.is_dir():
+            raise InputError("is a folder; want a file for the page", str(place))
+        played = _played(saved, replication, sessions, window_s) if timeline else []
+        write_files({place.name: page(saved, played).encode()}, place.parent)
+        click.echo(place)
         return
+    if not timeline:
+        raise click.UsageError("--no-timeline is of the page; want no --export beside it")
     if target not in EXPORTS:
         known = ", ".join(EXPORTS)
         raise InputError(f"unknown target {target!r}{did_you_mean(target, list(EXPORTS))}; known: {known}", "--export")
-    window_s = parse_window(window) if window is not None else None
     files = EXPORTS[target].make(saved, Choice(arm, replication, sessions, window_s))
     place = out or folder / target
     write_files(files, place)
@@ -67,15 +81,23 @@ def report(
         click.echo(place / name)
 
 
-def _write_page(saved: SavedRun | SavedSweep, out: Path | None) -> Path:
-    """Write the page of a folder, and return where."""
-    from simkv.report import page
+def _played(
+    saved: SavedRun | SavedSweep, replication: int, sessions: int | None, window_s: tuple[float, float] | None
+) -> list[Section]:
+    """Return the parts of a run's page that need a replication played again; a sweep has none."""
+    from simkv.forecasts import reliability
+    from simkv.recording import record
+    from simkv.report import page_played
+    from simkv.report.reading import SavedRun
 
-    place = out or saved.path / page.NAME
-    if place.is_dir():
-        raise InputError("is a folder; want a file for the page", str(place))
-    write_files({place.name: page.page(saved).encode()}, place.parent)
-    return place
+    if not isinstance(saved, SavedRun):
+        if sessions is not None or window_s is not None:
+            raise click.UsageError("--sessions and --window are of the timeline of a run; this is a sweep")
+        return []
+    arms = saved.comparison.arms
+    forecasts = page_played.of_forecasts(reliability(saved, replication), replication, arms)
+    recording = record(saved, replication=replication, sessions=sessions, window_s=window_s)
+    return [*forecasts, *page_played.of_recording(recording, arms)]
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:

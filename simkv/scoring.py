@@ -252,6 +252,10 @@ class Scorer:
         """
         return [_bin(members) for members in _equal_mass([g for g in self._sorted() if g.probability > 0], bins)]
 
+    def counts(self) -> list[tuple[float, int, int]]:
+        """Return (probability, times it was said, times it came true) of each above 0, in order."""
+        return [(g.probability, g.count, g.happened) for g in self._sorted() if g.probability > 0]
+
     def calibration_error(self, bins: int = 10) -> float | None:
         """Return the expected calibration error (ECE): the mean of |probability - frequency| over `reliability_curve`.
 

@@ -10,7 +10,6 @@ from simkv.metrics import MB_BYTES
 from simkv.report.footnotes import marks
 from simkv.report.layout import UNDEFINED, decimals, number
 from simkv.report.reading import SavedRun, SavedSweep
-from simkv.report.runs import comparison as comparison_of
 from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
 from simkv.statistics import Estimate
 
@@ -50,7 +49,7 @@ def escaped(text: str) -> str:
 
 def make(saved: SavedRun | SavedSweep, _: Choice) -> dict[str, bytes]:
     """Return the file `table.tex`."""
-    lines = _of_sweep(saved) if isinstance(saved, SavedSweep) else _of_run(comparison_of(saved), saved)
+    lines = _of_sweep(saved) if isinstance(saved, SavedSweep) else _of_run(saved.comparison, saved)
     return {NAME: "".join(f"{line}\n" for line in lines).encode()}
 
 

@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 from simkv.report import definitions
 from simkv.report.reading import SavedRun, SavedSweep
 
-NAME = "report.html"
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAMED = re.compile(r"`([^`]+)`")
 
@@ -28,7 +27,7 @@ class Section:
     name : unique in the page.
     caption : plain text below it.
     is_wide : it takes the whole width.
-    by_arm : colours in it mean arms, so that it wants their legend.
+    arms : places of the arms that its colours mean, which its legend names.
     """
 
     name: str
@@ -36,7 +35,7 @@ class Section:
     body: Markup
     caption: str = ""
     is_wide: bool = False
-    by_arm: bool = False
+    arms: tuple[int, ...] = ()
 
 
 def page(saved: SavedRun | SavedSweep, played: Sequence[Section] = ()) -> str:

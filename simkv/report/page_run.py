@@ -5,31 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
-from simkv.report import bars, runs, tables
+from simkv.report import bars, page_figures, tables
 from simkv.report.comparison import Comparison
-from simkv.report.figures import STYLE, arm_styles, draw_ttft_cdf
+from simkv.report.figures import arm_styles, draw_ttft_cdf
 from simkv.report.footnotes import marks, notes
 from simkv.report.headline import headline
 from simkv.report.page import Section
 from simkv.report.reading import SavedRun
+from simkv.report.rows import points_of
 from simkv.report.svg import inline
 from simkv.results import STATUSES
 from simkv.units import format_seconds
 
-_SIZE_INCH = (4.7, 3.3)  # small, so that its letters can be read on a phone
 _CURVE_POINTS = 240
 _MOST_DECIMALS = 3
 
 
 def context(saved: SavedRun, played: Sequence[Section]) -> dict[str, Any]:
     """Return what the template shows."""
-    comparison = runs.comparison(saved)
+    comparison = saved.comparison
     return {
         "title": comparison.scenario.name,
-        "told": tables.heading(comparison),
+        "told": tables.heading(comparison).removeprefix(f"{comparison.scenario.name}: "),
         "sentences": headline(comparison),
         "warnings": list(warnings(comparison)),
         "arms": legend(comparison),
@@ -97,13 +94,17 @@ def _tables(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _figures(comparison: Comparison) -> Iterator[Section]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=_SIZE_INCH, layout="constrained")
-        draw_ttft_cdf(figure.add_subplot(), comparison, _CURVE_POINTS)
+    places = tuple(range(len(comparison.arms)))
+    with page_figures.panel() as (figure, axes):
+        draw_ttft_cdf(axes, comparison, _CURVE_POINTS)
     caption = "Share of all requests that had their first token within a time; a curve that ends below 1 lost requests."
     if comparison.replications > 1:
         caption += f" All {comparison.replications} replications; band: 95 % interval of the share over them."
-    yield Section("cdf", "Who waits how long", inline(figure, "cdf", _cdf_in_words(comparison)), caption, by_arm=True)
+    yield Section("cdf", "Who waits how long", inline(figure, "cdf", _cdf_in_words(comparison)), caption, arms=places)
+
+    points = points_of(comparison)
+    if points[points["metric"] == "ttft_s.mean"]["value"].notna().any():
+        yield page_figures.pareto(points, (), places)
 
 
 def _cdf_in_words(comparison: Comparison) -> str:

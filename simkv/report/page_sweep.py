@@ -6,27 +6,34 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from simkv.metrics import MB_BYTES
+from simkv.report import page_figures
 from simkv.report.comparison import ArmInfo
-from simkv.report.figures import STYLE, arm_styles
-from simkv.report.layout import decimals, with_interval
+from simkv.report.figures import arm_styles
+from simkv.report.grid_axis import Axis, read_axis
+from simkv.report.heat_map import caption, heat_map
+from simkv.report.layout import cut, decimals, with_interval
 from simkv.report.page import Section
 from simkv.report.page_run import line_of
 from simkv.report.reading import SavedSweep
 from simkv.report.svg import inline
 from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
+from simkv.report.winners import best_by_point
 from simkv.results import STATUSES
 from simkv.statistics import Estimate
 
-_SIZE_INCH = (4.7, 3.3)
 _MOST_DECIMALS = 3
+_MAP_IN = 3.7  # width of a heat map: its letters grow less than its width
+_MOST_TICKS = 9
+_LONGEST_LABEL = 16  # letters of a value below an axis
+_LETTERS_ABREAST = 40  # of all values below an axis, before they slant
+
+#: First words of paths that nobody chooses: what is compared is compared at equal values of them.
+_GIVEN = ("links", "workload", "model", "seed", "replications")
 
 
 def context(saved: SavedSweep) -> dict[str, Any]:
@@ -56,42 +63,38 @@ def context(saved: SavedSweep) -> dict[str, Any]:
 
 
 def _sentences(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, ...]) -> Iterator[str]:
-    feasible = [arm.name for arm in arms if not arm.reference]
-    columns = [estimates(points, "ttft_s.mean", name, order) for name in feasible]
-    known = [
-        found
-        for row in zip(*columns, strict=True)
-        if (found := [(e.value, place, e) for place, e in enumerate(row) if e.value is not None])
-    ]
-    if not known:
+    """Say who has the lowest mean TTFT where, and how sure that is."""
+    able = [arm.name for arm in arms if not arm.reference and arm.is_exact]
+    known = points[(points["metric"] == "ttft_s.mean") & points["arm"].isin(able)]
+    if not points[points["metric"] == "ttft_s.mean"]["value"].notna().any():
         yield "No request finished at any point." if len(order) else "No point finished."
         return
-    best = [min(row)[:2] for row in known]
-    if len(feasible) == 1:
-        low, high = min(best)[0], max(best)[0]
-        digits = decimals([low, high])
-        span = f"{low:.{digits}f} s" if low == high else f"{low:.{digits}f} to {high:.{digits}f} s"
-        yield f"One arm, {feasible[0]}: mean time to first token {span} at {_counted(len(best), 'point')}."
+    if not known["value"].notna().any():
+        yield "Nobody is called best: no arm that a real system could be, without loss, finished a request."
         return
-    counts = {name: sum(place == index for _, place in best) for index, name in enumerate(feasible)}
-    ranked = sorted(counts, key=lambda name: -counts[name])
-    told = ", ".join(f"{name} at {counts[name]}" for name in ranked if counts[name])
-    yield f"Lowest mean time to first token of what a real system could be, at {_counted(len(best), 'point')}: {told}."
-    yield from _certainty([[e for *_, e in sorted(row, key=lambda each: each[:2])] for row in known])
-
-
-def _certainty(rows: list[list[Estimate]]) -> Iterator[str]:
-    """Say at how many points the interval of the lowest mean meets another's."""
-    if not any(estimate.interval for row in rows for estimate in row):
+    cells = best_by_point(points)
+    if len(able) == 1:
+        means = [cell.value for cell in cells.values()]
+        digits = decimals([min(means), max(means)])
+        span = (
+            f"{min(means):.{digits}f} s" if len(means) == 1 else f"{min(means):.{digits}f} to {max(means):.{digits}f} s"
+        )
+        yield f"One arm, {able[0]}: mean time to first token {span} at {_counted(len(cells), 'point')}."
+        return
+    counts = {name: sum(cell.best == name for cell in cells.values()) for name in able}
+    told = ", ".join(
+        f"{name} at {counts[name]}" for name in sorted(able, key=lambda name: -counts[name]) if counts[name]
+    )
+    yield f"Lowest mean time to first token, at {_counted(len(cells), 'point')}: {told}."
+    if all(cell.p_holm is None for cell in cells.values()):
         yield "One replication: no interval can be given, and any difference may be chance."
-        return
-    unclear = sum(any(_meet(best, other) for other in others) for best, *others in rows)
-    if unclear:
-        yield f"At {unclear} of them the interval of the lowest mean meets that of another: the best may be that one."
-
-
-def _meet(best: Estimate, other: Estimate) -> bool:
-    return best.high is not None and other.low is not None and other.low <= best.high
+    elif opened := sum(cell.is_open for cell in cells.values()):
+        yield f"At {opened} of them the lowest is not told from every other (paired differences, Holm, 5 %)."
+    else:
+        yield "At each of them it is told from every other (paired differences, Holm's correction over points, 5 %)."
+    lossy = [arm.name for arm in arms if not arm.is_exact and not arm.reference]
+    if lossy:
+        yield f"Left out of this, because a codec may change answers: {', '.join(lossy)}."
 
 
 def _warnings(points: pd.DataFrame, failures: pd.DataFrame) -> Iterator[str]:
@@ -106,46 +109,76 @@ def _warnings(points: pd.DataFrame, failures: pd.DataFrame) -> Iterator[str]:
             yield f"Requests {status.replace('_', ' ')}, which no mean includes, over all points: {told}."
 
 
+def free_paths(order: pd.DataFrame, paths: list[str]) -> list[str]:
+    """Return what varies by itself; of paths that vary together, the first.
+
+    Examples
+    --------
+    >>> free_paths(pd.DataFrame({"a": [1, 2, 1], "b": [3, 4, 3], "c": [5, 5, 6], "d": [7, 7, 7]}), ["a", "b", "c", "d"])
+    ['a', 'c']
+    """
+    found: list[str] = []
+    for path in paths:
+        follows = any(len(order[[path, other]].drop_duplicates()) == order[other].nunique() for other in found)
+        if order[path].nunique() > 1 and not follows:
+            found.append(path)
+    return found
+
+
 def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
-    """Yield each metric against the one thing that varies; nothing where several do, or where there is one point."""
+    """Yield lines over one thing that varies, a heat map over two, and the front."""
     order = points_of(points, paths)
-    axis = next((path for path in paths if order[path].nunique() == len(order)), None)
-    if axis is None or len(order) < 2:
-        return
+    free = free_paths(order, paths)
+    known = points[points["metric"] == "ttft_s.mean"]["value"].notna().any()
+    if len(free) == 1:
+        yield from _lines(points, order, free[0], arms)
+    if len(free) == 2 and known and any(not arm.reference and arm.is_exact for arm in arms):
+        yield _heat_map(points, *free)
+    if known:
+        yield page_figures.pareto(
+            points, [path for path in free if path.partition(".")[0] in _GIVEN], tuple(range(len(arms)))
+        )
+
+
+def _heat_map(points: pd.DataFrame, x: str, y: str) -> Section:
+    told = caption(points, x, y)
+    drawn = inline(heat_map(points, x, y, width_in=_MAP_IN), "heat-map", told, own_paper=True)
+    return Section("heat-map", "Who is best where", drawn, told)
+
+
+def _lines(points: pd.DataFrame, order: pd.DataFrame, path: str, arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
+    axis = read_axis(points, path)
+    order = order.assign(_place=order[path].map(axis.values.index)).sort_values("_place")
     for metric, (title, label) in METRICS.items():
-        known = points[points["metric"] == metric]["value"]
-        if not known.notna().any() or not known.any():
+        rows = points[points["metric"] == metric]
+        if not rows["value"].notna().any() or not rows["value"].any():
             continue
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=_SIZE_INCH, layout="constrained")
-            axes = figure.add_subplot()
+        name = metric.replace(".", "-")
+        with page_figures.panel() as (figure, axes):
             _draw(axes, points, metric, order, axis, arms)
-            axes.set(xlabel=axis, ylabel=label)
-            if metric.endswith("bytes"):
-                axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
-        said = f"{title} against {axis}, by arm; all values stand in the tables below."
-        caption = (
-            "Band: 95 % interval over replications."
-            if points[points["metric"] == metric]["ci_low"].notna().any()
-            else ""
-        )
-        yield Section(
-            metric.replace(".", "-"), title, inline(figure, metric.replace(".", "-"), said), caption, by_arm=True
-        )
+            axes.set(xlabel=axis.title, ylabel=label)
+        said = f"{title} against {path}, by arm; all values stand in the tables below."
+        note = "Band: 95 % interval over replications." if rows["ci_low"].notna().any() else ""
+        yield Section(name, title, inline(figure, name, said), note, arms=tuple(range(len(arms))))
 
 
 def _draw(
-    axes: Axes, points: pd.DataFrame, metric: str, order: pd.DataFrame, axis: str, arms: tuple[ArmInfo, ...]
+    axes: Axes, points: pd.DataFrame, metric: str, order: pd.DataFrame, axis: Axis, arms: tuple[ArmInfo, ...]
 ) -> None:
-    places = np.arange(len(order))
+    places = axis.places[order["_place"]]
     for place, (arm, style) in enumerate(arm_styles(arms)):
         found = estimates(points, metric, arm.name, order)
         value, low, high = ([_number(getattr(each, part)) for each in found] for part in ("value", "low", "high"))
         axes.plot(places, value, marker="o", markersize=3.5, gid=f"arm-{place}", **style)
         look: Any = {"color": style["color"], "alpha": 0.18, "linewidth": 0, "zorder": 1, "gid": f"arm-{place}"}
         axes.fill_between(places, low, high, **look)
-    axes.set_xticks(places, [str(value) for value in order[axis]], rotation=30, ha="right", rotation_mode="anchor")
+    every = math.ceil(len(axis.labels) / _MOST_TICKS)
+    labels = [cut(label, _LONGEST_LABEL) for label in axis.labels[::every]]
+    slanted: Any = {"rotation": 30, "ha": "right"} if sum(map(len, labels)) > _LETTERS_ABREAST else {}
+    axes.set_xticks(axis.places[::every], labels, **slanted)
     axes.set_ylim(bottom=0)
+    if metric.endswith("bytes"):
+        axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
 
 
 def _tables(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, ...]) -> Iterator[dict[str, Any]]:

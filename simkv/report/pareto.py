@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +18,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from simkv.report.figures import PALETTE, STYLE
 from simkv.report.front import MARKS, by_point, front
+from simkv.report.layout import cut
 from simkv.units import format_seconds
 
 __all__ = ["axis_label", "front", "pareto"]
@@ -25,6 +26,7 @@ __all__ = ["axis_label", "front", "pareto"]
 _MARKERS = "osD^vPX*<>hp"
 _REFERENCE_COLOUR = "#7A7A7A"
 _MOST_NAMED = 16  # markers that have their arm's name beside them; more would hide each other
+_LONGEST_NAME = 24  # letters of an arm's name beside its marker
 _LOG_SPREAD = 20  # largest / smallest from which a linear axis hides the small ones
 _IN_WORDS = {"ttft_s": "time to first token", "tpot_s": "time per output token", "e2e_s": "end-to-end time"}
 
@@ -57,11 +59,7 @@ def pareto(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.6 * len(times) + 0.8, 4.8), layout="constrained")
         for place, metric in enumerate(times):
-            axes = figure.add_subplot(1, len(times), place + 1)
-            best = front(points, (against, metric), within)
-            for _, group in best.groupby(list(within), sort=False) if within else [("", best)]:
-                _staircase(axes, group, against, metric)
-            _panel(axes, by_point(points, (against, metric)), best, against, metric)
+            draw(figure.add_subplot(1, len(times), place + 1), points, metric, against, within)
         if title:
             figure.suptitle(title, x=0.01, ha="left")
         handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -69,11 +67,23 @@ def pareto(
     return figure
 
 
-def _panel(axes: Axes, table: pd.DataFrame, best: pd.DataFrame, against: str, metric: str) -> None:
-    """Draw one time against bytes."""
+def draw(
+    axes: Axes, points: pd.DataFrame, metric: str, against: str = "link_bytes", within: Sequence[str] = ()
+) -> None:
+    """Draw one time against bytes, and its front; each arm is in the group (SVG) of its place, `arm-0` and up.
+
+    Raises
+    ------
+    InputError : a metric that the table does not have.
+    """
+    best = front(points, (against, metric), within)
+    for _, group in best.groupby(list(within), sort=False) if within else [("", best)]:
+        _staircase(axes, group, against, metric)
+    table = by_point(points, (against, metric))
+    styles = dict(_styles(table))
     table = table.dropna(subset=[against, metric])
     on_front = table.set_index(["point_id", "arm"]).index.isin(best.set_index(["point_id", "arm"]).index)
-    for arm, style in _styles(table):
+    for arm, style in styles.items():
         for mine, strong in (((table["arm"] == arm) & ~on_front, False), ((table["arm"] == arm) & on_front, True)):
             _draw(axes, table[mine], against, metric, style, strong=strong)
     if table["lost"].any():
@@ -83,7 +93,8 @@ def _panel(axes: Axes, table: pd.DataFrame, best: pd.DataFrame, against: str, me
         )
     _scale(axes, table, against, metric)
     if len(table) <= _MOST_NAMED:
-        _name(axes, pd.concat([table[on_front], table[~on_front]]), against, metric)
+        groups = {arm: style["gid"] for arm, style in styles.items()}
+        _name(axes, pd.concat([table[on_front], table[~on_front]]), against, metric, groups)
 
 
 def _staircase(axes: Axes, best: pd.DataFrame, against: str, metric: str) -> None:
@@ -95,12 +106,14 @@ def _staircase(axes: Axes, best: pd.DataFrame, against: str, metric: str) -> Non
 
 def _styles(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each arm's marker: feasible arms in colour, references hollow and grey."""
+    feasible = 0
     for place, (arm, marks) in enumerate(table.groupby("arm", sort=False)[list(MARKS)].all().iterrows()):
         said = " (reference)" if marks["is_reference"] else " (lossy)" if marks["is_lossy"] else ""
-        colour = _REFERENCE_COLOUR if marks["is_reference"] else PALETTE[place % len(PALETTE)]
+        colour = _REFERENCE_COLOUR if marks["is_reference"] else PALETTE[feasible % len(PALETTE)]  # as of its lines
+        feasible += not marks["is_reference"]
         face = "white" if marks["is_reference"] else colour
         look = {"color": colour, "mfc": face, "marker": _MARKERS[place % len(_MARKERS)], "label": f"{arm}{said}"}
-        yield str(arm), look
+        yield str(arm), look | {"gid": f"arm-{place}"}
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any], *, strong: bool) -> None:
@@ -112,12 +125,14 @@ def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any],
     ring = {"mec": "black", "ms": 8, "zorder": 4} if strong else {"mec": style["color"], "ms": 5.5, "zorder": 3}
     alpha = 1.0 if strong or len(rows) <= _MOST_NAMED else 0.45
     ends = [np.nan_to_num(np.stack([rows[m] - rows[f"{m}_low"], rows[f"{m}_high"] - rows[m]])) for m in (x, y)]
-    axes.errorbar(
+    drawn = axes.errorbar(
         rows[x], rows[y], xerr=ends[0], yerr=ends[1], linestyle="none", elinewidth=0.9, alpha=alpha, **look, **ring
     )
+    for artist in drawn.get_children():
+        artist.set_gid(look["gid"])
 
 
-def _name(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+def _name(axes: Axes, table: pd.DataFrame, x: str, y: str, groups: Mapping[str, str]) -> None:
     """Write the arm's name beside its marker, where no other name is; the legend has them all."""
     height, width = axes.bbox.height, axes.bbox.width
     taken: list[tuple[float, float]] = []
@@ -125,7 +140,9 @@ def _name(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
         right, up = axes.transAxes.inverted().transform(axes.transData.transform((row[x], row[y])))
         if all(abs(right - r) * width > 90 or abs(up - u) * height > 18 for r, u in taken):
             side, ha = ((7, 5), "left") if right < 0.8 else ((-7, 5), "right")
-            axes.annotate(row["arm"], (row[x], row[y]), side, textcoords="offset points", ha=ha, fontsize=8, zorder=5)
+            near: dict[str, Any] = {"textcoords": "offset points", "ha": ha, "fontsize": 8, "zorder": 5}
+            told = cut(row["arm"], _LONGEST_NAME)
+            axes.annotate(told, (row[x], row[y]), side, gid=groups[row["arm"]], **near).set_in_layout(False)
             taken.append((right, up))
 
 

@@ -16,6 +16,7 @@ from simkv.registry import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simkv.report.comparison import Comparison
     from simkv.scenario import Scenario
 
 #: What makes a folder one of a run, and one of a sweep.
@@ -70,6 +71,13 @@ class SavedRun:
         table = _table(self.path / "metrics.parquet")
         table.insert(0, "point_id", str(self.summary["scenario"]))
         return table
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """All runs, with every view of a fresh comparison, from the folder's files alone."""
+        from simkv.report.runs import comparison
+
+        return comparison(self)
 
     def check_arm(self, name: str) -> str:
         """Return an arm's name as given, or refuse one that was not run."""

@@ -33,7 +33,7 @@ for _prefix, _uri in (("", _SVG), ("xlink", _XLINK)):
     ET.register_namespace(_prefix, _uri)
 
 
-def inline(figure: Figure, name: str, told: str) -> Markup:
+def inline(figure: Figure, name: str, told: str, *, own_paper: bool = False) -> Markup:
     """Return the figure as an SVG element for a page.
 
     Groups called `arm-0`, `arm-1`, ... become `data-arm="0"`, ..., which the page's filter shows and hides.
@@ -42,6 +42,7 @@ def inline(figure: Figure, name: str, told: str) -> Markup:
     ----------
     name : of the figure, unique in the page: keeps what its parts are called apart from those of others.
     told : the figure in words, for who cannot see it.
+    own_paper : its colours are those of ink on white paper, which it brings along.
 
     Examples
     --------
@@ -53,10 +54,10 @@ def inline(figure: Figure, name: str, told: str) -> Markup:
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(file.getvalue())
     _strip(root)
-    _rename(root, name)
+    _rename(root, name, {} if own_paper else _INKS)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
-    root.attrib |= {"class": "plot", "role": "img", "aria-label": told}
+    root.attrib |= {"class": "plot paper" if own_paper else "plot", "role": "img", "aria-label": told}
     return Markup(ET.tostring(root, encoding="unicode"))
 
 
@@ -68,7 +69,7 @@ def _strip(root: ET.Element) -> None:
                 parent.remove(child)
 
 
-def _rename(root: ET.Element, name: str) -> None:
+def _rename(root: ET.Element, name: str, inks: dict[str, str]) -> None:
     """Keep the ids that something refers to, under names of the figure's own; shorten numbers; name the inks."""
     used = {link.removeprefix("#") for each in root.iter() if (link := each.get(f"{{{_XLINK}}}href"))}
     used |= {found for each in root.iter() for value in each.attrib.values() for found in _USED.findall(value)}
@@ -80,10 +81,10 @@ def _rename(root: ET.Element, name: str) -> None:
         elif arm := _ARM.fullmatch(own):
             each.set("data-arm", arm[1])
         for key, value in each.attrib.items():
-            each.set(key, _renamed(key, value, short))
+            each.set(key, _renamed(key, value, short, inks))
 
 
-def _renamed(key: str, value: str, short: dict[str, str]) -> str:
+def _renamed(key: str, value: str, short: dict[str, str], inks: dict[str, str]) -> str:
     if key == f"{{{_XLINK}}}href":
         return "#" + short[value.removeprefix("#")]
     value = _USED.sub(lambda found: f"url(#{short[found[1]]})", value)
@@ -91,9 +92,5 @@ def _renamed(key: str, value: str, short: dict[str, str]) -> str:
         return _DIGITS.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
     if key == "style":
         value = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", value)
-        return re.sub(r"#[0-9a-f]{6}", lambda found: _ink(found[0]), value)
+        return re.sub(r"#[0-9a-f]{6}", lambda found: f"var({inks[found[0]]})" if found[0] in inks else found[0], value)
     return value
-
-
-def _ink(colour: str) -> str:
-    return f"var({_INKS[colour]})" if colour in _INKS else colour

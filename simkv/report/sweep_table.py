@@ -22,10 +22,17 @@ METRICS = {
 
 
 def arms_of(points: pd.DataFrame) -> tuple[ArmInfo, ...]:
-    """Return the arms of a sweep in the order of its table; those marked so are references."""
-    references = set(points[(points["metric"] == "is_reference") & (points["value"] == 1)]["arm"])
+    """Return the arms of a sweep in the order of its table, as far as it says what they are."""
+    marked = {
+        metric: set(points[(points["metric"] == metric) & (points["value"] == 1)]["arm"])
+        for metric in ("is_reference", "is_lossy")
+    }
     return tuple(
-        ArmInfo(str(name), reference="no real system could be this" if name in references else "")
+        ArmInfo(
+            str(name),
+            reference="no real system could be this" if name in marked["is_reference"] else "",
+            is_exact=name not in marked["is_lossy"],
+        )
         for name in points["arm"].unique()
     )
 

@@ -209,15 +209,19 @@ def test_what_went_wrong_at_a_point_is_inert(tmp_path: Path) -> None:
 
 def test_every_arm_is_in_the_filter_and_in_all_that_it_acts_on(tmp_path: Path) -> None:
     """Tables, curves, bars and legends: whatever belongs to an arm carries its number."""
-    read = Read(page(save_run(comparison(), tmp_path)))
+    text = page(save_run(comparison(), tmp_path))
+    read = Read(text)
     boxes = [each["value"] for each in read.all("input")]
     assert boxes == [str(place) for place in range(len(ARMS))]
     rows = [each["data-arm"] for each in read.all("tr") if "data-arm" in each]
     assert {place: rows.count(place) for place in boxes} == dict.fromkeys(boxes, 5)
-    groups = [each["data-arm"] for each in read.all("g") if "data-arm" in each]
-    assert {place: groups.count(place) for place in boxes} == dict.fromkeys(boxes, 2)  # line and band
+    curves, front = (
+        re.findall(r'<g data-arm="(\d)"', each) for each in re.findall(r"<svg xmlns.*?</svg>", text, re.DOTALL)
+    )
+    assert {place: curves.count(place) for place in boxes} == dict.fromkeys(boxes, 2)  # line and band
+    assert set(front) == set(boxes)
     items = [each["data-arm"] for each in read.all("li") if "data-arm" in each]
-    assert {place: items.count(place) for place in boxes} == dict.fromkeys(boxes, 3)  # legend and two bars
+    assert {place: items.count(place) for place in boxes} == dict.fromkeys(boxes, 4)  # two legends, two bars
 
 
 def test_bars_are_as_long_as_what_they_show(tmp_path: Path) -> None:
@@ -266,9 +270,9 @@ def test_a_figure_in_a_page_keeps_to_itself() -> None:
 
 def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_run(comparison(["none"], replications=1), tmp_path / "run")
-    assert cli.main(["report", str(tmp_path / "run")]) == 0
+    assert cli.main(["report", str(tmp_path / "run"), "--no-timeline"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'run' / 'report.html'}\n"
-    assert cli.main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "new" / "a.html")]) == 0
+    assert cli.main(["report", str(tmp_path / "run"), "--no-timeline", "--out", str(tmp_path / "new" / "a.html")]) == 0
     assert (tmp_path / "new" / "a.html").read_bytes() == (tmp_path / "run" / "report.html").read_bytes()
 
 
@@ -277,6 +281,8 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pyte
     [
         (["--out", "{}"], "is a folder; want a file for the page"),
         (["--arm", "none"], "--arm is for --export"),
+        (["--no-timeline", "--sessions", "3"], "--sessions and --window are of the timeline"),
+        (["--no-timeline", "--export", "latex"], "--no-timeline is of the page"),
         (["--export", "latx"], "unknown target 'latx'; did you mean 'latex'?"),
     ],
 )
