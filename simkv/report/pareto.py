@@ -16,14 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
-from simkv.report.figures import PALETTE, STYLE
+from simkv.report.comparison import ArmInfo
+from simkv.report.figures import STYLE, arm_styles
 from simkv.report.front import MARKS, by_point, front
 from simkv.units import format_seconds
 
 __all__ = ["axis_label", "front", "pareto"]
 
 _MARKERS = "osD^vPX*<>hp"
-_REFERENCE_COLOUR = "#7A7A7A"
 _MOST_NAMED = 16  # markers that have their arm's name beside them; more would hide each other
 _LOG_SPREAD = 20  # largest / smallest from which a linear axis hides the small ones
 _IN_WORDS = {"ttft_s": "time to first token", "tpot_s": "time per output token", "e2e_s": "end-to-end time"}
@@ -94,13 +94,14 @@ def _staircase(axes: Axes, best: pd.DataFrame, against: str, metric: str) -> Non
 
 
 def _styles(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each arm's marker: feasible arms in colour, references hollow and grey."""
-    for place, (arm, marks) in enumerate(table.groupby("arm", sort=False)[list(MARKS)].all().iterrows()):
-        said = " (reference)" if marks["is_reference"] else " (lossy)" if marks["is_lossy"] else ""
-        colour = _REFERENCE_COLOUR if marks["is_reference"] else PALETTE[place % len(PALETTE)]
-        face = "white" if marks["is_reference"] else colour
-        look = {"color": colour, "mfc": face, "marker": _MARKERS[place % len(_MARKERS)], "label": f"{arm}{said}"}
-        yield str(arm), look
+    """Yield each arm's marker, in the colour that it has in other figures; references are hollow."""
+    marks = table.groupby("arm", sort=False)[list(MARKS)].all()
+    arms = tuple(ArmInfo(str(name), reference="yes" if row["is_reference"] else "") for name, row in marks.iterrows())
+    for place, (arm, line) in enumerate(arm_styles(arms)):
+        said = " (reference)" if arm.reference else " (lossy)" if marks["is_lossy"].iloc[place] else ""
+        face = "white" if arm.reference else line["color"]
+        look = {"color": line["color"], "mfc": face, "marker": _MARKERS[place % len(_MARKERS)]}
+        yield arm.name, {**look, "label": f"{arm.name}{said}"}
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any], *, strong: bool) -> None:
