@@ -111,11 +111,14 @@ def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any],
     known = set(axes.get_legend_handles_labels()[1])
     look = style | ({"label": "_nolegend_"} if style["label"] in known else {})
     ring = {"mec": "black", "ms": 8, "zorder": 4} if strong else {"mec": style["color"], "ms": 5.5, "zorder": 3}
-    alpha = 1.0 if strong or len(rows) <= _MOST_NAMED else 0.45
+    many = len(rows) > _MOST_NAMED
     ends = [np.nan_to_num(np.stack([rows[m] - rows[f"{m}_low"], rows[f"{m}_high"] - rows[m]])) for m in (x, y)]
-    axes.errorbar(
+    alpha = 0.45 if many and not strong else 1.0
+    drawn = axes.errorbar(
         rows[x], rows[y], xerr=ends[0], yerr=ends[1], linestyle="none", elinewidth=0.9, alpha=alpha, **look, **ring
     )
+    for bars in drawn.lines[2]:
+        bars.set_alpha(0.35 if many else 1.0)
 
 
 def _name(axes: Axes, table: pd.DataFrame, x: str, y: str) -> None:
