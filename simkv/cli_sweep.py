@@ -56,7 +56,7 @@ MINIMISE = (
 @click.option("--arm", metavar="NAME", help="Whose numbers a search minimises; it runs no other.")
 @click.option("--sampler", metavar="NAME", help="Of a search: tpe, nsga2 or random.  [default: tpe, nsga2 for several]")
 @click.option("--retry-failed", is_flag=True, help="Run again the points that failed before.")
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: out/NAME-sweep]")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: out/NAME-sweep or -search]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def sweep(
     scenario: Path,

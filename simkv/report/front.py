@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,18 +74,24 @@ def non_dominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     >>> non_dominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])).tolist()
     [True, True, False]
     """
-    order = np.lexsort(values.T[::-1])  # by the first column, then the second: only an earlier row can beat a later
-    flags = np.zeros(len(values), dtype=bool)
-    kept: list[Any] = []
-    for place in order:
-        row = values[place]
-        if kept and not (row == kept[-1]).all():
-            rivals = kept[-1:] if values.shape[1] <= 2 else kept  # of two columns, the last kept has the least second
-            if any((rival <= row).all() for rival in rivals):
-                continue
-        kept.append(row)
-        flags[place] = True
-    return flags
+    if not len(values):
+        return np.zeros(0, dtype=bool)
+    order = np.lexsort(values.T[::-1])  # by the first column, then the second: only an earlier row beats a later
+    ranked = values[order]
+    is_new = np.concatenate([[True], (ranked[1:] != ranked[:-1]).any(axis=1)])
+    rows = ranked[is_new]
+    if values.shape[1] <= 2:
+        least = np.minimum.accumulate(rows[:, -1])
+        flags = np.concatenate([[True], rows[1:, -1] < least[:-1]])
+    else:
+        kept: list[int] = []
+        for place, row in enumerate(rows):
+            if not (rows[kept] <= row).all(axis=1).any():
+                kept.append(place)
+        flags = np.isin(np.arange(len(rows)), kept)
+    found = np.empty(len(values), dtype=bool)
+    found[order] = flags[np.cumsum(is_new) - 1]
+    return found
 
 
 def by_point(points: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

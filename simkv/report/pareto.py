@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
-from simkv.report.figures import PALETTE, STYLE
+from simkv.report.comparison import ArmInfo
+from simkv.report.figures import STYLE, arm_styles
 from simkv.report.front import MARKS, by_point, front
 from simkv.report.layout import cut
 from simkv.units import format_seconds
@@ -24,7 +25,6 @@ from simkv.units import format_seconds
 __all__ = ["axis_label", "front", "pareto"]
 
 _MARKERS = "osD^vPX*<>hp"
-_REFERENCE_COLOUR = "#7A7A7A"
 _MOST_NAMED = 16  # markers that have their arm's name beside them; more would hide each other
 _LONGEST_NAME = 24  # letters of an arm's name beside its marker
 _LOG_SPREAD = 20  # largest / smallest from which a linear axis hides the small ones
@@ -105,15 +105,14 @@ def _staircase(axes: Axes, best: pd.DataFrame, against: str, metric: str) -> Non
 
 
 def _styles(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each arm's marker: feasible arms in colour, references hollow and grey."""
-    feasible = 0
-    for place, (arm, marks) in enumerate(table.groupby("arm", sort=False)[list(MARKS)].all().iterrows()):
-        said = " (reference)" if marks["is_reference"] else " (lossy)" if marks["is_lossy"] else ""
-        colour = _REFERENCE_COLOUR if marks["is_reference"] else PALETTE[feasible % len(PALETTE)]  # as of its lines
-        feasible += not marks["is_reference"]
-        face = "white" if marks["is_reference"] else colour
-        look = {"color": colour, "mfc": face, "marker": _MARKERS[place % len(_MARKERS)], "label": f"{arm}{said}"}
-        yield str(arm), look | {"gid": f"arm-{place}"}
+    """Yield each arm's marker, in the colour that it has in other figures; references are hollow."""
+    marks = table.groupby("arm", sort=False)[list(MARKS)].all()
+    arms = tuple(ArmInfo(str(name), reference="yes" if row["is_reference"] else "") for name, row in marks.iterrows())
+    for place, (arm, line) in enumerate(arm_styles(arms)):
+        said = " (reference)" if arm.reference else " (lossy)" if marks["is_lossy"].iloc[place] else ""
+        face = "white" if arm.reference else line["color"]
+        look = {"color": line["color"], "mfc": face, "marker": _MARKERS[place % len(_MARKERS)]}
+        yield arm.name, {**look, "label": f"{arm.name}{said}", "gid": f"arm-{place}"}
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any], *, strong: bool) -> None:
@@ -123,13 +122,16 @@ def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any],
     known = set(axes.get_legend_handles_labels()[1])
     look = style | ({"label": "_nolegend_"} if style["label"] in known else {})
     ring = {"mec": "black", "ms": 8, "zorder": 4} if strong else {"mec": style["color"], "ms": 5.5, "zorder": 3}
-    alpha = 1.0 if strong or len(rows) <= _MOST_NAMED else 0.45
+    many = len(rows) > _MOST_NAMED
     ends = [np.nan_to_num(np.stack([rows[m] - rows[f"{m}_low"], rows[f"{m}_high"] - rows[m]])) for m in (x, y)]
+    alpha = 0.45 if many and not strong else 1.0
     drawn = axes.errorbar(
         rows[x], rows[y], xerr=ends[0], yerr=ends[1], linestyle="none", elinewidth=0.9, alpha=alpha, **look, **ring
     )
     for artist in drawn.get_children():
         artist.set_gid(look["gid"])
+    for bars in drawn.lines[2]:
+        bars.set_alpha(0.35 if many else 1.0)
 
 
 def _name(axes: Axes, table: pd.DataFrame, x: str, y: str, groups: Mapping[str, str]) -> None:

@@ -5,8 +5,9 @@ From the tidy table of a sweep to numbers; `heat_map.py` draws them.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -158,11 +159,13 @@ def _costs(
     if costs.empty:
         known = sorted({name for name in points["metric"] if "[" not in name})
         raise InputError(f"no arm has the metric {metric!r}{did_you_mean(metric, known)}", "metric")
-    return costs, [sign * _by_point(points, name, arms) for name in _replications(points, metric)]
+    runs = [sign * _by_point(points, name, arms) for name in _replications(points, metric)]
+    return costs, [run.reindex(costs.index) for run in runs]  # points may differ in their replications
 
 
 def _raced(points: pd.DataFrame, costs: pd.DataFrame, runs: list[pd.DataFrame], maximise: bool) -> dict[str, Cell]:
-    races = {str(point): _race(costs.loc[point], [run.loc[point] for run in runs]) for point in costs.index}
+    each = [run.to_dict("index") for run in runs]  # plain dicts: ten times as fast as rows of pandas
+    races = {str(p): _race(means, [run[p] for run in each]) for p, means in costs.to_dict("index").items()}
     return _cells(points, -costs if maximise else costs, races)
 
 
@@ -218,15 +221,16 @@ def _replications(points: pd.DataFrame, metric: str) -> list[str]:
     return [name for name in dict.fromkeys(points["metric"]) if form.fullmatch(name)]
 
 
-def _race(costs: pd.Series[float], runs: Sequence[pd.Series[float]]) -> _Race:
+def _race(costs: Mapping[Hashable, float], runs: Sequence[Mapping[Hashable, float]]) -> _Race:
     """Return the arm with the least mean, and the arm for which a difference to it is least sure."""
-    best = str(costs.idxmin())
+    known = {str(arm): mean for arm, mean in costs.items() if not math.isnan(mean)}
+    best = min(known, key=lambda arm: known[arm])
     hardest, largest = _Race(best, None, []), -1.0
-    for other in costs.dropna().index:
-        differences = [None if np.isnan(d := float(run[best] - run[other])) else d for run in runs]
+    for other in known:
+        differences = [None if math.isnan(d := float(run[best] - run[other])) else d for run in runs]
         p = p_value(differences) if other != best else None
         if p is not None and p > largest:
-            hardest, largest = _Race(best, str(other), differences), p
+            hardest, largest = _Race(best, other, differences), p
     return hardest
 
 

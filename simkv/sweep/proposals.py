@@ -46,6 +46,7 @@ class Proposer:
         self._space = {name: _distribution(axis) for name, axis in self._axes.items()}
         self._study = import_optuna().create_study(directions=["minimize"] * metrics, sampler=_sampler(sampler, seed))
         self._open: list[optuna.Trial] = []
+        self._worst: list[float] = []
 
     def ask(self, count: int) -> list[dict[str, object]]:
         """Return so many proposals, each path -> value; `answer` wants one answer for each."""
@@ -53,13 +54,22 @@ class Proposer:
         return [self._values(trial.params) for trial in self._open]
 
     def answer(self, answers: Sequence[Sequence[float] | None]) -> None:
-        """Tell what came of the proposals, in their order; None of one that failed."""
-        failed = import_optuna().trial.TrialState.FAIL
+        """Tell what came of the proposals, in their order; None of one that failed.
+
+        Samplers leave failed trials out of what they learn: of 60 proposals of TPE for the least x above an edge, below
+        which all fails, 50 failed. So a failed one also stands as a trial with the worst values seen so far.
+        """
+        found = [list(values) for values in answers if values is not None]
+        self._worst = [max(column) for column in zip(*found, *([self._worst] if self._worst else []), strict=True)]
+        trial_of = import_optuna().trial
         for trial, values in zip(self._open, answers, strict=True):
-            if values is None:
-                self._study.tell(trial, state=failed)
-            else:
+            if values is not None:
                 self._study.tell(trial, list(values))
+                continue
+            self._study.tell(trial, state=trial_of.TrialState.FAIL)
+            if self._worst:
+                known = {"params": trial.params, "distributions": trial.distributions}
+                self._study.add_trial(trial_of.create_trial(values=self._worst, **known))
         self._open = []
 
     def _values(self, params: Mapping[str, Any]) -> dict[str, object]:

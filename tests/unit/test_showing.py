@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from simkv.cli import main
 from simkv.sweep import Point, Sweep
 from simkv.sweep.showing import sweep_text
 
@@ -69,6 +70,14 @@ def test_the_best_arm_of_each_point_is_marked_and_counted() -> None:
     assert "lowest at: text 3 (0 certain)" in alone
     assert "0.020~" in alone
     assert "*" not in alone.split("~ lowest")[0]
+
+
+def test_points_may_differ_in_their_replications(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A point of one replication says nothing of certainty."""
+    scenario = Path(__file__).resolve().parents[2] / "scenarios" / "three_turns.yaml"
+    assert main(["sweep", str(scenario), "-p", "replications=1,2", "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "lowest at: sequential 2" in told
 
 
 def test_an_arm_that_loses_requests_is_marked() -> None:
