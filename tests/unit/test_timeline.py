@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from simkv import cli
 from simkv.compare import compare
-from simkv.recording import Recording, record
+from simkv.recording import Recording, record, to_parquet
 from simkv.report.reading import read_run
 from simkv.report.timeline import FULL, MOST_SESSION_ROWS, timeline_fragment
 from simkv.results import REQUEST_LANES
 from simkv.scenario import load
-from tests.chromium import chromium
+from tests.browser import Browser, browser
 from tests.conftest import ROOT
 
 MOST_SCRIPT_LINES = 330
@@ -31,6 +32,12 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     place = tmp_path_factory.mktemp("slice")
     compare(load(ROOT / "scenarios" / "5g_slice.yaml", {"replications": "1", "workload.sessions": "8"})).save(place)
     return record(read_run(place), ["text-prefetch", "none", "sequential"], window_s=(0.0, 300.0))
+
+
+@pytest.fixture
+def three_turns(tmp_path: Path) -> Path:
+    compare(load(ROOT / "scenarios" / "three_turns.yaml")).save(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +140,16 @@ def test_it_is_small_and_asks_for_nothing(recording: Recording, fragment: str) -
     assert "Left out: all but what begins between 0 s and 300 s" in fragment
 
 
+def test_the_page_stands_beside_the_tables_that_it_shows(three_turns: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a folder of their own: what `simkv run` wrote stays as its manifest says."""
+    before = {path.name: path.read_bytes() for path in three_turns.iterdir()}
+    assert cli.main(["report", str(three_turns)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(three_turns / "report.html")]
+    tables = {path.name: path.read_bytes() for path in (three_turns / "timeline").iterdir()}
+    assert tables == to_parquet(record(read_run(three_turns)))
+    assert {name: (three_turns / name).read_bytes() for name in before} == before
+
+
 def test_places_of_arms_are_those_of_the_page(recording: Recording) -> None:
     names = ["text", "none", "text-prefetch", "sequential"]
     assert [arm["place"] for arm in unpacked(timeline_fragment(recording, names))["arms"]] == [2, 1, 3]
@@ -142,127 +159,114 @@ def test_places_of_arms_are_those_of_the_page(recording: Recording) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(fragment: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def window(fragment: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     folder = tmp_path_factory.mktemp("page")
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    page = f'<!doctype html><html><head>{head}<link rel="icon" href="data:,"></head><body>{fragment}</body></html>'
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    with chromium(folder / "profile", ("browser", "performance")) as driver:
-        driver.get("about:blank")
-        driver.get_log("performance")  # of the browser's own first page
-        driver.get((folder / "page.html").as_uri())
-        yield driver
+    head += f'<meta http-equiv="Content-Security-Policy" content="{policy}"><link rel="icon" href="data:,">'
+    page = folder / "page.html"
+    page.write_text(f"<!doctype html><html><head>{head}</head><body>{fragment}</body></html>", encoding="utf-8")
+    with browser(folder / "profile", (900, 1200)) as opened:
+        opened.open(page)
+        yield opened
 
 
-def settled(browser: Any, act: str = "") -> dict[str, str]:
+def settled(window: Browser, act: str = "") -> dict[str, str]:
     """Let the page do something, and return what the timeline says that it shows two frames later."""
-    script = f"""
-        const done = arguments[0], root = document.querySelector(".tl");
+    script = f"""(async () => {{
+        const root = document.querySelector(".tl"), frame = () => new Promise(requestAnimationFrame);
         const shown = () => [...document.querySelectorAll(".tl canvas")].filter((each) => each.clientWidth);
         const press = (key) => shown()[0].dispatchEvent(new KeyboardEvent("keydown", {{key, bubbles: true}}));
         const mouse = (type, at, told) => shown()[0].dispatchEvent(new (type === "wheel" ? WheelEvent : PointerEvent)(
           type, {{clientX: shown()[0].getBoundingClientRect().left + at[0], pointerId: 1,
                   clientY: shown()[0].getBoundingClientRect().top + at[1], bubbles: true, cancelable: true, ...told}}));
-        const ready = () => root.dataset.from === "" ? setTimeout(ready, 20) : go();
-        const go = () => {{
-          {act};
-          requestAnimationFrame(() => requestAnimationFrame(() => done({{
-            ...root.dataset,
-            width: document.documentElement.scrollWidth,
-            tip: root.querySelector(".tl-tip:not([hidden])")?.innerText ?? "",
-          }})));
-        }};
-        ready();
-    """
-    return dict(browser.execute_async_script(script))
+        while (root.dataset.from === "") await frame();
+        {act};
+        await frame(); await frame();
+        const tip = root.querySelector(".tl-tip:not([hidden])")?.innerText ?? "";
+        return {{...root.dataset, width: document.documentElement.scrollWidth, tip}};
+    }})()"""
+    told = window.tools("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+    return dict(told["result"]["value"])
 
 
-def touch(browser: Any, what: str, *xs: float) -> None:
+def touch(window: Browser, what: str, *xs: float) -> None:
     """Put fingers on the first canvas that is shown, at so many pixels from its left edge; or move or lift them."""
     script = (
         "return [...document.querySelectorAll('.tl canvas')].find((each) => each.clientWidth).getBoundingClientRect()"
     )
-    box = browser.execute_script(script)
+    box = window.run(script)
     points = [{"x": box["left"] + x, "y": box["top"] + 60, "id": finger} for finger, x in enumerate(xs)]
-    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": what, "touchPoints": points})
+    window.tools("Input.dispatchTouchEvent", type=what, touchPoints=points)
 
 
 def span_s(told: dict[str, str]) -> float:
     return float(told["to"]) - float(told["from"])
 
 
-def test_a_browser_draws_it_without_an_error_or_a_request(browser: Any) -> None:
-    told = settled(browser)
+def test_a_browser_draws_it_without_an_error_or_a_request(window: Browser) -> None:
+    told = settled(window)
     assert (float(told["from"]), told["shown"]) == (0.0, "none,sequential")
     assert span_s(told) == pytest.approx(300, rel=0.03)
-    assert browser.get_log("browser") == []
-    urls = [
-        message["params"]["request"]["url"]
-        for message in (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-        if message["method"] == "Network.requestWillBeSent"
-    ]
-    assert [url for url in urls if not url.startswith(("file://", "data:"))] == []
+    assert window.said() == []
+    assert [url for url in window.requested() if not url.startswith(("file://", "data:"))] == []
     drawn = "return document.querySelectorAll('.tl canvas')[1].getContext('2d').getImageData(0, 0, 900, 300).data"
-    assert browser.execute_script(f"return new Set([...({drawn[7:]})]).size") > 20
+    assert window.run(f"return new Set([...({drawn[7:]})]).size") > 20
 
 
-def test_it_zooms_and_pans_by_key_wheel_and_finger(browser: Any) -> None:
-    whole = settled(browser, "press('0')")
-    near = settled(browser, "press('+')")
+def test_it_zooms_and_pans_by_key_wheel_and_finger(window: Browser) -> None:
+    whole = settled(window, "press('0')")
+    near = settled(window, "press('+')")
     assert span_s(near) == pytest.approx(0.6 * span_s(whole))
-    right = settled(browser, "press('ArrowRight')")
+    right = settled(window, "press('ArrowRight')")
     assert float(right["from"]) - float(near["from"]) == pytest.approx(0.2 * span_s(near))
-    wheeled = settled(browser, "mouse('wheel', [500, 60], {deltaY: -300, ctrlKey: true})")
+    wheeled = settled(window, "mouse('wheel', [500, 60], {deltaY: -300, ctrlKey: true})")
     assert span_s(wheeled) < 0.5 * span_s(right)
-    touch(browser, "touchStart", 300, 400)
-    touch(browser, "touchMove", 300, 600)
-    touch(browser, "touchEnd")
-    assert span_s(settled(browser)) == pytest.approx(span_s(wheeled) / 3)
-    before = settled(browser)
-    touch(browser, "touchStart", 300)
-    touch(browser, "touchMove", 400)
-    touch(browser, "touchEnd")
-    wide = browser.execute_script("return document.querySelectorAll('.tl canvas')[1].clientWidth") - 104
-    assert float(before["from"]) - float(settled(browser)["from"]) == pytest.approx(100 / wide * span_s(before))
-    assert settled(browser, "press('0')") | {"tip": ""} == whole | {"tip": ""}
+    touch(window, "touchStart", 300, 400)
+    touch(window, "touchMove", 300, 600)
+    touch(window, "touchEnd")
+    assert span_s(settled(window)) == pytest.approx(span_s(wheeled) / 3)
+    before = settled(window)
+    touch(window, "touchStart", 300)
+    touch(window, "touchMove", 400)
+    touch(window, "touchEnd")
+    wide = window.run("return document.querySelectorAll('.tl canvas')[1].clientWidth") - 104
+    assert float(before["from"]) - float(settled(window)["from"]) == pytest.approx(100 / wide * span_s(before))
+    assert settled(window, "press('0')") | {"tip": ""} == whole | {"tip": ""}
 
 
-def test_arms_are_chosen_here_and_by_the_page(browser: Any) -> None:
+def test_arms_are_chosen_here_and_by_the_page(window: Browser) -> None:
     click = "document.querySelectorAll('.tl-arms button')[{}].click()".format
-    assert settled(browser, click(0))["shown"] == "text-prefetch,none,sequential"
-    assert settled(browser, click(0))["shown"] == "none,sequential"
+    assert settled(window, click(0))["shown"] == "text-prefetch,none,sequential"
+    assert settled(window, click(0))["shown"] == "none,sequential"
     filtered = "document.dispatchEvent(new CustomEvent('simkv:arms', {detail: {hidden: [%s]}}))"
-    assert settled(browser, filtered % "1")["shown"] == "sequential"
-    assert settled(browser, filtered % "")["shown"] == "none,sequential"
+    assert settled(window, filtered % "1")["shown"] == "sequential"
+    assert settled(window, filtered % "")["shown"] == "none,sequential"
 
 
-def test_a_span_tells_its_numbers_when_it_is_pointed_at(browser: Any, recording: Recording) -> None:
+def test_a_span_tells_its_numbers_when_it_is_pointed_at(window: Browser, recording: Recording) -> None:
     """Of the first request in view: what it did last, for how long, and whose it is."""
     columns = recording.arms[1].spans
     place = next(i for i, lane in enumerate(columns["lane"]) if lane == "decode")
     start_s, end_s, session = (columns[name][place] for name in ("start_s", "end_s", "session"))
     zoomed = settled(
-        browser, "press('0'); for (let i = 0; i < 60; i++) mouse('wheel', [104, 60], {deltaY: -60, ctrlKey: true})"
+        window, "press('0'); for (let i = 0; i < 60; i++) mouse('wheel', [104, 60], {deltaY: -60, ctrlKey: true})"
     )
     assert span_s(zoomed) < 1.0
-    settled(browser, "press('0')")
+    settled(window, "press('0')")
     find = f"""
-        const wide = shown()[0].clientWidth, whole = {span_s(settled(browser))};
+        const wide = shown()[0].clientWidth, whole = {span_s(settled(window))};
         const x = 104 + (wide - 104) * {(start_s + end_s) / 2} / whole;
         for (let y = 30; y < 300 && !document.querySelector(".tl-tip").innerText.startsWith("decode"); y += 2)
           mouse('pointermove', [x, y], {{}})
     """
-    tip = settled(browser, find)["tip"].splitlines()
+    tip = settled(window, find)["tip"].splitlines()
     assert tip[0] == "decode"
     assert tip[2] == f"session {session}, turn 0"
-    assert settled(browser, "press('Escape')")["tip"] == ""
+    assert settled(window, "press('Escape')")["tip"] == ""
 
 
-def test_it_fits_a_phone(browser: Any) -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    )
-    assert settled(browser)["width"] == 360
-    assert browser.get_log("browser") == []
+def test_it_fits_a_phone(window: Browser) -> None:
+    window.tools("Emulation.setDeviceMetricsOverride", width=360, height=800, deviceScaleFactor=2, mobile=True)
+    assert settled(window)["width"] == 360
+    assert window.said() == []
