@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,7 @@ def context(saved: SavedSweep) -> dict[str, Any]:
             ([str(row[path]) for path in paths], str(row["error"])) for row in saved.failures.to_dict("records")
         ],
         "header": saved.header,
+        "axes": [shlex.quote(axis) for axis in grid_of(order, saved.failures, paths)],
     }
 
 
@@ -123,6 +125,23 @@ def free_paths(order: pd.DataFrame, paths: list[str]) -> list[str]:
         if order[path].nunique() > 1 and not follows:
             found.append(path)
     return found
+
+
+def grid_of(order: pd.DataFrame, failures: pd.DataFrame, paths: list[str]) -> list[str]:
+    """Return `PATH=VALUES` of each path where points are all combinations of values; else nothing.
+
+    Examples
+    --------
+    >>> order, none = pd.DataFrame({"a": [1, 1, 2, 2], "b": ["x", "y", "x", "y"]}), pd.DataFrame({"a": [], "b": []})
+    >>> grid_of(order, none, ["a", "b"]), grid_of(order.iloc[:3], none, ["a", "b"])
+    (['a=1,2', 'b=x,y'], [])
+    """
+    points = pd.concat([each[paths].astype("string") for each in (order, failures) if len(each)])
+    listed = {path: list(points[path].unique()) for path in paths}
+    is_listable = not any("," in value for values in listed.values() for value in values)
+    if len(points) != math.prod(map(len, listed.values())) or not is_listable:
+        return []
+    return [f"{path}={','.join(values)}" for path, values in listed.items()]
 
 
 def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
