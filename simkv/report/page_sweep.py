@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 from simkv.metrics import MB_BYTES
 from simkv.report import page_figures
 from simkv.report.comparison import ArmInfo
-from simkv.report.figures import arm_styles
+from simkv.report.figures import arm_styles, literal
 from simkv.report.grid_axis import Axis, read_axis
 from simkv.report.heat_map import caption, heat_map
 from simkv.report.layout import cut, decimals, with_interval
@@ -192,7 +192,7 @@ def _draw(
         look: Any = {"color": style["color"], "alpha": 0.18, "linewidth": 0, "zorder": 1, "gid": f"arm-{place}"}
         axes.fill_between(places, low, high, **look)
     every = math.ceil(len(axis.labels) / _MOST_TICKS)
-    labels = [cut(label, _LONGEST_LABEL) for label in axis.labels[::every]]
+    labels = [literal(cut(label, _LONGEST_LABEL)) for label in axis.labels[::every]]
     slanted: Any = {"rotation": 30, "ha": "right"} if sum(map(len, labels)) > _LETTERS_ABREAST else {}
     axes.set_xticks(axis.places[::every], labels, **slanted)
     axes.set_ylim(bottom=0)
