@@ -17,7 +17,7 @@ _CAUSES = tuple(
 )
 _OUTCOMES = (
     *("used_in_time", "used_late", "cancelled", "evicted", "never_used", "in_flight_at_end", "resident_at_end"),
-    *("wasted_bytes", "pollution_bytes", "net_efficiency", "quality_f1", "extrapolated_time_ratio"),
+    *("wasted_bytes", "link_bytes", "pollution_bytes", "net_efficiency", "quality_f1", "extrapolated_time_ratio"),
 )
 _COMPARISONS = ("difference", "difference_ci95", "ratio", "ratio_ci95", "regret_prefetch", "regret_eviction")
 _ENDS = ("finished", "rejected", "timed_out", "unfinished")

@@ -69,9 +69,19 @@ STYLE: Any = {
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "simkv",  # ids in the SVG would else be random
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a name with dollars in it is a name
 }
 _LOG_SPREAD = 20  # p99 / p1 from which a linear axis hides the short waits
+
+
+def literal(text: str) -> str:
+    r"""Return a text that Matplotlib draws as it is, though it has dollars, which would make a formula of it.
+
+    Examples
+    --------
+    >>> print(literal("$a$"))
+    \$a\$
+    """
+    return text.replace("$", "\\$")
 
 
 def ttft_cdf(comparison: Comparison) -> Figure:
@@ -85,7 +95,7 @@ def ttft_cdf(comparison: Comparison) -> Figure:
         axes = figure.add_subplot()
         draw_ttft_cdf(axes, comparison)
         pooled = f" ({comparison.replications} replications pooled)" if comparison.replications > 1 else ""
-        axes.set_title(f"{comparison.scenario.name}: who waits how long{pooled}", loc="left")
+        axes.set_title(f"{literal(comparison.scenario.name)}: who waits how long{pooled}", loc="left")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -101,7 +111,7 @@ def draw_ttft_cdf(axes: Axes, comparison: Comparison, points: int = _CURVE_POINT
     for place, (arm, style) in enumerate(arm_styles(comparison.arms)):
         runs = waits[arm.name]
         times_s, share = _steps(np.sort(np.concatenate([t for t, _ in runs])), sum(n for _, n in runs), points)
-        label = f"{arm.name} (reference)" if arm.reference else arm.name
+        label = literal(f"{arm.name} (reference)" if arm.reference else arm.name)
         axes.plot(times_s, share, drawstyle="steps-post", label=label, gid=f"arm-{place}", **style)
         if len(runs) > 1 and times_s.size:
             low, high = _band(times_s, runs)
@@ -134,13 +144,13 @@ def where_bytes_went(comparison: Comparison) -> Figure:
                 )
                 left += widths
         names = [f"{arm.info.name} (reference)" if arm.info.reference else arm.info.name for arm in arms]
-        axes.set_yticks(range(len(arms)), names)
+        axes.set_yticks(range(len(arms)), list(map(literal, names)))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
         axes.set_xlabel("wire bytes a replication, summed over links")
-        axes.set_title(f"{comparison.scenario.name}: where the bytes went", loc="left")
+        axes.set_title(f"{literal(comparison.scenario.name)}: where the bytes went", loc="left")
         if left.any():
             axes.set_xlim(0, 1.14 * left.max())  # room for the totals, which show bars too short to see
             total = EngFormatter(unit="B", places=1)

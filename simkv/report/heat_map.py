@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from simkv.errors import InputError
-from simkv.report.figures import STYLE
+from simkv.report.figures import STYLE, literal
 from simkv.report.grid_axis import Axis
 from simkv.report.layout import cut
 from simkv.report.winners import Cell, Winners, winners
@@ -127,8 +127,8 @@ def _frame(axes: Axes, found: Winners, labels: tuple[str | None, str | None]) ->
     x, y = found.x, found.y
     axes.set_xlim(x.edges[0], x.edges[-1])
     axes.set_ylim(y.edges[0], y.edges[-1])
-    axes.set_xticks(x.places, x.labels)
-    axes.set_yticks(y.places, y.labels)
+    axes.set_xticks(x.places, list(map(literal, x.labels)))
+    axes.set_yticks(y.places, list(map(literal, y.labels)))
     axes.tick_params(length=2, width=0.6)
     axes.set_xlabel(_title(x, labels[0]))
     axes.set_ylabel(_title(y, labels[1]))
@@ -145,7 +145,7 @@ def _colour(axes: Axes, found: Winners) -> Iterator[Patch]:
         boxes = [box for box, cell in _boxes(found) if cell is not None and cell.best == name]
         if boxes:
             axes.add_collection(PatchCollection(boxes, facecolor=colour, edgecolor="white", linewidth=0.4))
-            yield Patch(facecolor=colour, label=cut(name, 24))
+            yield Patch(facecolor=colour, label=literal(cut(name, 24)))
     missing = [box for box, cell in _boxes(found) if cell is None]
     if missing:
         axes.add_collection(PatchCollection(missing, facecolor="#EEEEEE", edgecolor="white", linewidth=0.4))
@@ -234,10 +234,10 @@ def _thin_ticks(axes: Axes, found: Winners, size_pt: float) -> None:
     wide_pt = np.array([_size_pt(axes, width, 0.0)[0] for width in np.diff(found.x.edges)])
     longest_pt = max(map(len, found.x.labels)) * _DIGIT_EM * size_pt + 3
     every = int(np.ceil(longest_pt / wide_pt.min()))
-    axes.set_xticks(found.x.places, [text if n % every == 0 else "" for n, text in enumerate(found.x.labels)])
+    axes.set_xticks(found.x.places, [literal(text) if n % every == 0 else "" for n, text in enumerate(found.x.labels)])
     tall_pt = np.array([_size_pt(axes, 0.0, height)[1] for height in np.diff(found.y.edges)])
     every = int(np.ceil(1.1 * size_pt / tall_pt.min()))
-    axes.set_yticks(found.y.places, [text if n % every == 0 else "" for n, text in enumerate(found.y.labels)])
+    axes.set_yticks(found.y.places, [literal(text) if n % every == 0 else "" for n, text in enumerate(found.y.labels)])
 
 
 def _size_pt(axes: Axes, width: float, height: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.ticker import EngFormatter
 from simkv.metrics import MB_BYTES
 from simkv.report import page_figures
 from simkv.report.comparison import ArmInfo
-from simkv.report.figures import arm_styles
+from simkv.report.figures import arm_styles, literal
 from simkv.report.grid_axis import Axis, read_axis
 from simkv.report.heat_map import caption, heat_map
 from simkv.report.layout import cut, decimals, with_interval
@@ -59,6 +60,7 @@ def context(saved: SavedSweep) -> dict[str, Any]:
             ([str(row[path]) for path in paths], str(row["error"])) for row in saved.failures.to_dict("records")
         ],
         "header": saved.header,
+        "axes": [shlex.quote(axis) for axis in grid_of(order, saved.failures, paths)],
     }
 
 
@@ -125,6 +127,23 @@ def free_paths(order: pd.DataFrame, paths: list[str]) -> list[str]:
     return found
 
 
+def grid_of(order: pd.DataFrame, failures: pd.DataFrame, paths: list[str]) -> list[str]:
+    """Return `PATH=VALUES` of each path where points are all combinations of values; else nothing.
+
+    Examples
+    --------
+    >>> order, none = pd.DataFrame({"a": [1, 1, 2, 2], "b": ["x", "y", "x", "y"]}), pd.DataFrame({"a": [], "b": []})
+    >>> grid_of(order, none, ["a", "b"]), grid_of(order.iloc[:3], none, ["a", "b"])
+    (['a=1,2', 'b=x,y'], [])
+    """
+    points = pd.concat([each[paths].astype("string") for each in (order, failures) if len(each)])
+    listed = {path: list(points[path].unique()) for path in paths}
+    is_listable = not any("," in value for values in listed.values() for value in values)
+    if len(points) != math.prod(map(len, listed.values())) or not is_listable:
+        return []
+    return [f"{path}={','.join(values)}" for path, values in listed.items()]
+
+
 def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
     """Yield lines over one thing that varies, a heat map over two, and the front."""
     order = points_of(points, paths)
@@ -173,7 +192,7 @@ def _draw(
         look: Any = {"color": style["color"], "alpha": 0.18, "linewidth": 0, "zorder": 1, "gid": f"arm-{place}"}
         axes.fill_between(places, low, high, **look)
     every = math.ceil(len(axis.labels) / _MOST_TICKS)
-    labels = [cut(label, _LONGEST_LABEL) for label in axis.labels[::every]]
+    labels = [literal(cut(label, _LONGEST_LABEL)) for label in axis.labels[::every]]
     slanted: Any = {"rotation": 30, "ha": "right"} if sum(map(len, labels)) > _LETTERS_ABREAST else {}
     axes.set_xticks(axis.places[::every], labels, **slanted)
     axes.set_ylim(bottom=0)

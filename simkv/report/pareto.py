@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from simkv.report.comparison import ArmInfo
-from simkv.report.figures import STYLE, arm_styles
+from simkv.report.figures import STYLE, arm_styles, literal
 from simkv.report.front import MARKS, by_point, front
 from simkv.report.layout import cut
 from simkv.units import format_seconds
@@ -61,7 +61,7 @@ def pareto(
         for place, metric in enumerate(times):
             draw(figure.add_subplot(1, len(times), place + 1), points, metric, against, within)
         if title:
-            figure.suptitle(title, x=0.01, ha="left")
+            figure.suptitle(literal(title), x=0.01, ha="left")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
     return figure
@@ -112,7 +112,7 @@ def _styles(table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
         said = " (reference)" if arm.reference else " (lossy)" if marks["is_lossy"].iloc[place] else ""
         face = "white" if arm.reference else line["color"]
         look = {"color": line["color"], "mfc": face, "marker": _MARKERS[place % len(_MARKERS)]}
-        yield arm.name, {**look, "label": f"{arm.name}{said}", "gid": f"arm-{place}"}
+        yield arm.name, {**look, "label": literal(f"{arm.name}{said}"), "gid": f"arm-{place}"}
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: dict[str, Any], *, strong: bool) -> None:
@@ -143,7 +143,7 @@ def _name(axes: Axes, table: pd.DataFrame, x: str, y: str, groups: Mapping[str, 
         if all(abs(right - r) * width > 90 or abs(up - u) * height > 18 for r, u in taken):
             side, ha = ((7, 5), "left") if right < 0.8 else ((-7, 5), "right")
             near: dict[str, Any] = {"textcoords": "offset points", "ha": ha, "fontsize": 8, "zorder": 5}
-            told = cut(row["arm"], _LONGEST_NAME)
+            told = literal(cut(row["arm"], _LONGEST_NAME))
             axes.annotate(told, (row[x], row[y]), side, gid=groups[row["arm"]], **near).set_in_layout(False)
             taken.append((right, up))
 
