@@ -343,11 +343,15 @@ def _facts(file: Path) -> dict[str, Any]:
 
     if file.is_dir():
         raise InputError("is a folder; want a file", str(file))
-    if file.suffix in (".csv", ".json") and not workload.is_trace(file):
-        return json_facts(file) if file.suffix == ".json" else dict(workload.series.check(file))
-    if file.suffix in (".jsonl", ".gz", ".xz", ".csv", ".json", ".txt"):
+    if workload.is_trace(file):
         return dict(workload.check(file))
-    raise InputError("want a scenario (.yaml), trace (.jsonl, .gz, .xz), series (.csv) or profile (.json)", str(file))
+    if ".csv" in file.suffixes:
+        return dict(workload.series.check(file))
+    if file.suffix == ".json":
+        return json_facts(file)
+    if file.suffix in (".jsonl", ".gz", ".xz", ".txt"):
+        return dict(workload.check(file))  # which says what is wrong with it
+    raise InputError("want a scenario (.yaml), a trace, a series (.csv), or a profile or model (.json)", str(file))
 
 
 def _print_facts(path: Path, facts: dict[str, Any], as_json: bool) -> None:
@@ -370,6 +374,8 @@ def _print_mapping(facts: dict[str, Any], indent: str) -> None:
 def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return "; ".join(map(_plain, value))
     return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 

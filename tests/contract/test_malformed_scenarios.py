@@ -92,7 +92,7 @@ MUTATIONS = [
     ("seed: 7", "seed: 7\nreplications: true", ":5:15: replications: want a whole number, got true"),
     ("model: Qwen2.5-3B", "model: [a]", ":3:8: model: want a model such as 'Qwen2.5-3B', or the path of a config.json, got a list"),
     ("trace: trace.jsonl", "trace: ..", ":6:10: workload.trace: want a file, got the folder {parent}"),
-    ("trace: trace.jsonl", "trace: 7", ":6:10: workload.trace: want the path of a file, got 7"),
+    ("trace: trace.jsonl", "trace: 7", ":6:10: workload.trace: want the path or URL of a file, got 7"),
     ("trace: trace.jsonl", "generator: sequential-reading\n  turns: ten", ":7:10: workload.turns: want a whole number, got 'ten'"),
     ("trace: trace.jsonl", "generator: sequential-reading\n  limit: 3", ":7:3: workload: limit belongs to a trace; this workload has none"),
     ("composition: naive", "format: mooncak", ":7:11: workload.format: unknown trace format 'mooncak'; did you mean 'mooncake'?; known: {formats}"),

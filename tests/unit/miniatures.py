@@ -202,6 +202,7 @@ AIPERF = [
     measured(30.0, 31.0, 44, 6, conversation_id="c0", turn_index=0),
 ]
 AIPERF[0]["metadata"] |= {"conversation_id": "w", "turn_index": 0}
+AIPERF[3]["metadata"]["request_end_ns"] = None
 AIPERF_OPEN = [measured(12.0, 14.0, 130, 20), measured(10.0, 15.0, 40, 60)]
 
 VLLM_BENCH = {

@@ -201,7 +201,7 @@ def test_exit_codes(
         (["check"], "want a FILE to check, or --schema"),
         (["check", str(ROOT / "traces" / "three_turns.jsonl"), "--resolved"], "--set and --resolved are for scenarios"),
         (["check", "nowhere.yaml"], "error: nowhere.yaml: no such file"),
-        (["check", str(ROOT / "Makefile")], "want a scenario (.yaml), trace (.jsonl, .gz, .xz)"),
+        (["check", str(ROOT / "Makefile")], "want a scenario (.yaml), a trace, a series (.csv)"),
         (["list", "evicton"], "unknown kind 'evicton'; did you mean 'eviction'?"),
         (["trace", "info", "nowhere.jsonl"], "nowhere.jsonl"),
         (["trace", "convert", "generator:log-ar2", "a.csv"], "unknown generator 'log-ar2'; did you mean 'log-ar1'?"),

@@ -90,6 +90,8 @@ def test_azure_counts_from_its_first_request_to_100_ns(tmp_path: Path) -> None:
     assert [session.turns for session in found] == [(Turn(374, 44),), (Turn(396, 109),), (Turn(879, 55),)]
     assert [session.start_s for session in sessions(tmp_path, miniatures.AZURE_2024)] == [0.0, 1.001]
     assert info(tmp_path / "trace")["requests_per_s"] == pytest.approx(2 / 1.001)
+    (tmp_path / "trace").write_bytes(b"TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n2025-01-01T00:00:00Z,2,9,9\n")
+    assert "images are tokens like others" in str(open_trace(tmp_path / "trace").header.provenance["assumed"])
 
 
 def test_azure_s_real_hour_holds_what_its_readme_says(data: Path) -> None:

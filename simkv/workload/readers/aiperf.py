@@ -99,16 +99,18 @@ class AiperfFormat:
     def _line(self, record: dict[str, Any], line: int) -> _Line | None:
         """Return the request of a line; None if it is not to be played."""
         metadata = fields.mapping(record.get("metadata"), "metadata")
+        if reason := _left_out(record, metadata):  # its times and lengths may be anything
+            self.left_out[reason] += 1
+            return None
         metrics = fields.mapping(record.get("metrics") or {}, "metrics")
+        input_tokens, answer_tokens = (_tokens(metrics, f"{which}_sequence_length") for which in ("input", "output"))
+        if not input_tokens or not answer_tokens:
+            self.left_out["requests_without_tokens"] += 1
+            return None
         start_ns = _moment(metadata, "request_start_ns")
         end_ns = _moment(metadata, "request_end_ns")
         if end_ns < start_ns:
             raise ValueError(f"metadata.request_end_ns: want at least request_start_ns, got {end_ns}")
-        reason = _left_out(record, metadata)
-        input_tokens, answer_tokens = (_tokens(metrics, f"{which}_sequence_length") for which in ("input", "output"))
-        if reason or not input_tokens or not answer_tokens:
-            self.left_out[reason or "requests_without_tokens"] += 1
-            return None
         request = Request(input_tokens, answer_tokens, float(start_ns), float(end_ns))
         turn = fields.whole(metadata.get("turn_index", 0), "metadata.turn_index")
         return _Line(start_ns, line, _conversation(metadata, line), turn, request)

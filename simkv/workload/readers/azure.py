@@ -17,7 +17,7 @@ from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 
 _COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
-_OPTIONAL = ("NumImages",)
+_IMAGES = "NumImages"
 _NS_PER_S = 10**9
 
 
@@ -46,14 +46,17 @@ class AzureFormat:
 
     def header(self, first: dict[str, Any]) -> TraceHeader:
         """Return what is true of every trace of this format."""
-        tables.check_columns(first, _COLUMNS, _OPTIONAL)
+        tables.check_columns(first, _COLUMNS, (_IMAGES,))
+        assumed = [
+            "every prompt has content of its own: the trace tells no prefixes",
+            f"blocks of {self.block_tokens} tokens",
+        ]
+        if _IMAGES in first:
+            assumed.append("images are tokens like others, as far as ContextTokens counts them")
         provenance: dict[str, object] = {
             "format": "azure-llm",
             "time_unit": "date and time; starts count from the first request",
-            ASSUMED: [
-                "every prompt has content of its own: the trace tells no prefixes",
-                f"blocks of {self.block_tokens} tokens",
-            ],
+            ASSUMED: assumed,
         }
         return TraceHeader(self.block_tokens, None, "global", has_sessions=False, provenance=provenance)
 

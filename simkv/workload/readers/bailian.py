@@ -58,6 +58,7 @@ class BailianFormat:
             ASSUMED: [
                 "think times count from the request before, no answer's end being recorded",
                 "requests that go on from one answer take turns",
+                "searches, images and files are tokens like others",
                 f"blocks of {self.block_tokens} tokens",
             ],
         }
