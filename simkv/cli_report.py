@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,14 @@ from simkv.registry import did_you_mean
 
 if TYPE_CHECKING:
     from simkv.report.page import Section
-    from simkv.report.reading import SavedRun, SavedSweep
+    from simkv.report.reading import SavedRun
 
 
 @click.command(short_help="Show saved results, or write them as other tools read them.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--export", "target", metavar="TARGET", help="Write this instead; an unknown name lists them all.")
 @click.option("--arm", metavar="A", help="Export this arm alone, where the target takes one.")
-@click.option("--replication", type=click.IntRange(min=0), default=0, show_default=True, help="Play or export this.")
+@click.option("--replication", type=click.IntRange(min=0), help="Play or export this.  [default: 0]")
 @click.option("--timeline/--no-timeline", default=True, help="Play a replication again for the page.  [default: yes]")
 @click.option(
     "--sessions", type=click.IntRange(min=1), metavar="N", help="A timeline shows the first N sessions.  [default: all]"
@@ -39,7 +40,7 @@ def report(
     *,
     target: str | None,
     arm: str | None,
-    replication: int,
+    replication: int | None,
     timeline: bool,
     sessions: int | None,
     window: str | None,
@@ -53,19 +54,21 @@ def report(
     from simkv.export import EXPORTS, Choice
     from simkv.recording import parse_window
     from simkv.report.page import page
-    from simkv.report.reading import read
+    from simkv.report.reading import SavedRun, read
 
     saved = read(folder)
     window_s = parse_window(window) if window is not None else None
+    given = {"arm": arm, "replication": replication, "sessions": sessions, "window": window}
     if target is None:
-        if arm is not None:
-            raise click.UsageError("--arm is for --export; the page shows all arms")
-        if not timeline and (sessions is not None or window_s is not None):
-            raise click.UsageError("--sessions and --window are of the timeline; want no --no-timeline beside them")
+        takes = ("replication", "sessions", "window") if timeline and isinstance(saved, SavedRun) else ()
+        _refuse_others(given, takes, "a page" if takes else "a page without a timeline")
         place = out or folder / "report.html"
         if place.is_dir():
             raise InputError("is a folder; want a file for the page", str(place))
-        played, tables = _played(saved, replication, sessions, window_s) if timeline else ([], {})
+        played: list[Section] = []
+        tables: dict[str, bytes] = {}
+        if timeline and isinstance(saved, SavedRun):
+            played, tables = _played(saved, replication or 0, sessions, window_s)
         _write_page(place, page(saved, played), tables)
         click.echo(place)
         return
@@ -74,29 +77,30 @@ def report(
     if target not in EXPORTS:
         known = ", ".join(EXPORTS)
         raise InputError(f"unknown target {target!r}{did_you_mean(target, list(EXPORTS))}; known: {known}", "--export")
-    files = EXPORTS[target].make(saved, Choice(arm, replication, sessions, window_s))
+    _refuse_others(given, EXPORTS[target].takes, f"--export {target}")
+    files = EXPORTS[target].make(saved, Choice(arm, replication or 0, sessions, window_s))
     place = out or folder / target
     write_files(files, place)
     for name in files:
         click.echo(place / name)
 
 
-def _played(
-    saved: SavedRun | SavedSweep, replication: int, sessions: int | None, window_s: tuple[float, float] | None
-) -> tuple[list[Section], dict[str, bytes]]:
-    """Return the parts of a run's page that need a replication played again, and the tables that they show.
+def _refuse_others(given: Mapping[str, object], takes: tuple[str, ...], what: str) -> None:
+    """Refuse options that would be ignored."""
+    for name, value in given.items():
+        if value is not None and name not in takes:
+            told = ", ".join(f"--{each}" for each in takes) or "none of them"
+            raise click.UsageError(f"{what} does not go by --{name}; of such options it takes {told}")
 
-    A sweep has none.
-    """
+
+def _played(
+    saved: SavedRun, replication: int, sessions: int | None, window_s: tuple[float, float] | None
+) -> tuple[list[Section], dict[str, bytes]]:
+    """Return the parts of a run's page that need a replication played again, and the tables that they show."""
     from simkv.forecasts import reliability
     from simkv.recording import record, to_parquet
     from simkv.report import page_played
-    from simkv.report.reading import SavedRun
 
-    if not isinstance(saved, SavedRun):
-        if sessions is not None or window_s is not None:
-            raise click.UsageError("--sessions and --window are of the timeline of a run; this is a sweep")
-        return [], {}
     arms = saved.comparison.arms
     forecasts = page_played.of_forecasts(reliability(saved, replication), replication, arms)
     recording = record(saved, replication=replication, sessions=sessions, window_s=window_s)

@@ -34,7 +34,9 @@ class Export:
     ----------
     make : saved folder, choice -> file name to its bytes.
     doc : one line for people.
+    takes : the fields of a choice that it goes by; any other is refused, not ignored.
     """
 
     make: Callable[[SavedRun | SavedSweep, Choice], dict[str, bytes]]
     doc: str
+    takes: tuple[str, ...]

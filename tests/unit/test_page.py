@@ -280,8 +280,14 @@ def test_the_command_writes_the_page_and_says_where(tmp_path: Path, capsys: pyte
     ("words", "problem"),
     [
         (["--out", "{}"], "is a folder; want a file for the page"),
-        (["--arm", "none"], "--arm is for --export"),
-        (["--no-timeline", "--sessions", "3"], "--sessions and --window are of the timeline"),
+        (
+            ["--arm", "none"],
+            "a page does not go by --arm; of such options it takes --replication, --sessions, --window",
+        ),
+        (["--no-timeline", "--sessions", "3"], "a page without a timeline does not go by --sessions"),
+        (["--no-timeline", "--replication", "0"], "a page without a timeline does not go by --replication"),
+        (["--export", "latex", "--arm", "none"], "--export latex does not go by --arm; of such options it takes none"),
+        (["--export", "vllm", "--window", "1 s..2 s"], "--export vllm does not go by --window"),
         (["--no-timeline", "--export", "latex"], "--no-timeline is of the page"),
         (["--export", "latx"], "unknown target 'latx'; did you mean 'latex'?"),
     ],
