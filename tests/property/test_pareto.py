@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simkv.report.front import front, non_dominated
@@ -21,12 +21,14 @@ def beaten(row: tuple[float, ...], rows: list[tuple[float, ...]]) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4).flatmap(lambda width: st.lists(st.tuples(*[VALUE] * width), min_size=1, max_size=30)))
 def test_the_front_is_what_nothing_beats(rows: list[tuple[float, ...]]) -> None:
     """Against the definition, in one to four metrics."""
     assert non_dominated(np.array(rows)).tolist() == [not beaten(row, rows) for row in rows]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("xy"), VALUE | st.none(), VALUE, st.booleans()), min_size=1, max_size=20))
 def test_points_compete_with_feasible_points_of_their_own_world(
     rows: list[tuple[str, float | None, float, bool]],

@@ -73,9 +73,10 @@ def test_a_known_optimum_is_found(tmp_path: Path, sampler: str) -> None:
 
 def test_a_range_is_proposed_on_its_scale() -> None:
     """Half of a logarithmic range lies below the geometric mean of its ends, half of a linear one below the other."""
-    for scale, middle in (("log", 100), ("lin", 5000)):
-        proposer = Proposer([read_axis(f"a=1..10000 ms:{scale}:3")], "random", 1, seed=3)
+    for text, middle in ((" ms:log:3", 100), (" ms:lin:3", 5000), (":log:5", 100), (":lin:2", 5000)):
+        proposer = Proposer([read_axis(f"a=1..10000{text}")], "random", 1, seed=3)
         proposed = [float(str(values["a"]).removesuffix(" ms")) for values in proposer.ask(400)]
+        assert all(value == int(value) for value in proposed) == ("ms" not in text)
         assert sum(value < middle for value in proposed) == pytest.approx(200, abs=35)
         assert all(1 <= value <= 10_000 for value in proposed)
 
