@@ -67,7 +67,8 @@ def _first(summary: Summary, winner: ArmSummary, count: int) -> str:
     if summary.best is None:
         return f"{lead}. No arm is both feasible and without speculation, so no N x is quoted."
     if name == summary.best:
-        return f"{lead}. It does not speculate: no speculation beats it here."
+        rivals = any(arm.info.is_speculative and not arm.info.reference for arm in summary.arms)
+        return f"{lead}. It does not speculate: no speculation beats it here." if rivals else f"{lead}."
     return f"{lead}, {_against(summary, name)}."
 
 

@@ -32,7 +32,7 @@ def context(saved: SavedRun, played: Sequence[Section]) -> dict[str, Any]:
         "arms": legend(comparison),
         "tables": list(_tables(comparison)),
         "figures": list(_figures(comparison)),
-        "bars": [bars.of_bytes(comparison), bars.of_gpu_s(comparison)],
+        "bars": [chart for chart in (bars.of_bytes(comparison), bars.of_gpu_s(comparison)) if chart["legend"]],
         "played": list(played),
         "notes": [note.replace("+-", "±") for note in notes(comparison)],
         "manifest": saved.manifest,
@@ -103,7 +103,8 @@ def _figures(comparison: Comparison) -> Iterator[Section]:
     yield Section("cdf", "Who waits how long", inline(figure, "cdf", _cdf_in_words(comparison)), caption, arms=places)
 
     points = points_of(comparison)
-    if points[points["metric"] == "ttft_s.mean"]["value"].notna().any():
+    timed = points[points["metric"] == "ttft_s.mean"]["value"].notna().any()
+    if timed and points[points["metric"] == "link_bytes"]["value"].any():
         yield page_figures.pareto(points, (), places)
 
 

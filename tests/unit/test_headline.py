@@ -65,6 +65,15 @@ def test_a_winner_that_does_not_speculate_says_so() -> None:
     assert "It does not speculate: no speculation beats it here." in text
 
 
+def test_where_nobody_speculates_nothing_is_said_of_it() -> None:
+    """Routing policies are compared without any prefetch."""
+    arms = (ArmInfo("round-robin"), ArmInfo("sticky"))
+    runs = [run_of([request(0, 0, s)], arm.name) for arm, s in zip(arms, (2.0, 1.0), strict=True)]
+    text = said(Comparison(scenario(["none"]), arms, runs, 7, 1))
+    assert "sticky has the lowest mean" in text
+    assert "speculat" not in text
+
+
 def test_a_lossy_winner_is_not_left_alone() -> None:
     """What it does to answers is said, and who is fastest without."""
     text = said(two_arms([1.0, 1.1, 1.2], [3.0, 3.1, 3.2], is_exact=False))

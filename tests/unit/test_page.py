@@ -237,6 +237,12 @@ def test_bars_are_as_long_as_what_they_show(tmp_path: Path) -> None:
     assert widths == pytest.approx([100 * total / max(totals) for total in totals], abs=0.01)
 
 
+def test_what_no_link_carried_is_not_drawn(tmp_path: Path) -> None:
+    """Replicas without links have no bytes to show; their waits are shown all the same."""
+    text = page(save_run(few_runs("one request"), tmp_path))
+    assert [name for name in ("cdf", "pareto", "bytes", "gpu") if f'<figure id="{name}"' in text] == ["cdf"]
+
+
 def test_what_was_lost_is_said_first(tmp_path: Path) -> None:
     rows = [request(0, 0, 1.0), request(0, 1, None), request(1, 0, None, status="rejected")]
     found = Comparison(scenario(["none"]), (ArmInfo("none"),), [run_of(rows, extrapolated_time_ratio=0.125)], 7, 1)
