@@ -1,10 +1,11 @@
-"""What does a sweep cost beside its points? 400 points on two workers, against two processes that share nothing.
+"""What does a sweep cost beside its points? Two workers of one sweep, against two processes that share nothing.
 
-Each round plays the same 20 x 20 points twice: once as `simkv sweep --workers 2`, once as two
-`simkv sweep` of half the grid each, started together and serial inside. The ratio is points per second of the first
-over those of the other two together, start-up, plan, journal and tables included on both sides; 1 is an ideal pool.
-A point is the 5G slice with one replication of two conversations, all arms: about 0.1 s. Medians of paired rounds, each
-side first in turn, for the machine may be busy; CPU seconds beside them, which mind less.
+Each round starts both sides at once on the same 20 x 20 points: `simkv sweep --workers 2`, and two `simkv sweep` of
+half the grid each, serial inside. When the first side is through, it counts the points that each has on the disk: their
+ratio is the throughput of two workers over that of two processes alone, start-up, plan, journal and tables included on
+both sides; 1 is an ideal pool. Both sides meet the same machine at the same moment, so that it may be busy. A point is
+the 5G slice with one replication of two conversations, all arms: about 0.1 s. CPU time is that of all processes of a
+side, over its points.
 
     python bench/sweep.py [--rounds 5]
 """
@@ -12,9 +13,7 @@ side first in turn, for the machine may be busy; CPU seconds beside them, which 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,44 +21,69 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ["--set", "replications=1", "--set", "workload.sessions=2"]
 THRESHOLDS = "policies.prefetch.threshold=0.05..0.95:lin:20"
-#: The same 20 rates, and the two halves of them.
 RATES = [f"{20 + 20 * place} Mbit/s" for place in range(20)]
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+#: [s] between two looks at the CPU time of processes, which is gone when they are.
+LOOK_S = 0.25
 
 
-def command(folder: Path, rates: list[str], *how: str) -> list[str]:
-    """Return the words of one sweep."""
-    words = [sys.executable, "-m", "simkv.cli", "sweep", str(ROOT / "scenarios" / "5g_slice.yaml"), *SHORT]
-    return [*words, "-p", f"links.slice.capacity.mean={','.join(rates)}", "-p", THRESHOLDS, "--out", str(folder), *how]
+class Side:
+    """Some sweeps that run together, each in a folder of its own."""
+
+    def __init__(self, folder: Path, parts: list[list[str]], *how: str) -> None:
+        self.folders = [folder / str(place) for place in range(len(parts))]
+        self.cpu_s: dict[int, float] = {}
+        self.running = [self._begin(out, rates, how) for out, rates in zip(self.folders, parts, strict=True)]
+
+    def _begin(self, folder: Path, rates: list[str], how: tuple[str, ...]) -> psutil.Popen:
+        words = [sys.executable, "-m", "simkv.cli", "sweep", str(ROOT / "scenarios" / "5g_slice.yaml"), *SHORT, *how]
+        words += ["-p", f"links.slice.capacity.mean={','.join(rates)}", "-p", THRESHOLDS, "--out", str(folder)]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return psutil.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def look(self) -> bool:
+        """Note the CPU time of every process; return whether the side still runs."""
+        for process in self.running:
+            if process.poll() not in (None, 0):
+                raise SystemExit(f"a sweep ended with status {process.returncode}")
+            try:
+                for each in [process, *process.children(recursive=True)]:
+                    used = each.cpu_times()
+                    self.cpu_s[each.pid] = used.user + used.system
+            except psutil.Error:  # it ended while we looked
+                continue
+        return any(process.poll() is None for process in self.running)
+
+    def points(self) -> int:
+        """Return how many points are on the disk."""
+        journals = [folder / "journal.jsonl" for folder in self.folders]
+        return sum(max(0, journal.read_bytes().count(b"\n") - 1) for journal in journals if journal.exists())
+
+    def end(self) -> None:
+        """Stop what still runs."""
+        for process in self.running:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
 
 
-def measured(commands: list[list[str]]) -> tuple[list[float], float]:
-    """Run commands together; return [s] that each took, and [s] of CPU time of them and of what they started."""
-    before = cpu_s()
+def measured(folder: Path) -> tuple[Side, int, Side, int, float]:
+    """Run both sides until one is through; return them, their points, and how long that took."""
+    half = len(RATES) // 2
     began_s = time.monotonic()
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = {
-        subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid for words in commands
-    }
-    took_s = []
-    while True:  # until the last descendant has ended, for its time counts when it is waited for
-        try:
-            pid, status = os.wait()
-        except ChildProcessError:
-            return took_s, cpu_s() - before
-        if pid in running:
-            if status:
-                raise SystemExit(f"a sweep ended with status {status}")
-            took_s.append(time.monotonic() - began_s)
-
-
-def cpu_s() -> float:
-    """Return [s] of CPU time of all descendants that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    pool = Side(folder / "pool", [RATES], "--workers", "2")
+    alone = Side(folder / "alone", [RATES[:half], RATES[half:]])
+    try:
+        while pool.look() & alone.look():
+            time.sleep(LOOK_S)
+        return pool, pool.points(), alone, alone.points(), time.monotonic() - began_s
+    finally:
+        pool.end()
+        alone.end()
 
 
 def main() -> None:
@@ -67,27 +91,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    if sys.platform == "linux":  # workers whose parent has ended become ours, so that their CPU time is known
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     ratios, cpu_ratios = [], []
     for number in range(1, rounds + 1):
         with tempfile.TemporaryDirectory() as name:
-            folder, half = Path(name), len(RATES) // 2
-            sides = [
-                [command(folder / "pool", RATES, "--workers", "2")],
-                [command(folder / "one", RATES[:half]), command(folder / "other", RATES[half:])],
-            ]
-            turn = 1 if number % 2 else -1  # who goes first, so that a machine that grows busier favours neither
-            ((pool_s,), pool_cpu_s), (alone_s, alone_cpu_s) = [measured(side) for side in sides[::turn]][::turn]
-        ratios.append((400 / pool_s) / sum(200 / each for each in alone_s))
-        cpu_ratios.append(alone_cpu_s / pool_cpu_s)
+            pool, pool_points, alone, alone_points, took_s = measured(Path(name))
+        each = [1000 * sum(side.cpu_s.values()) / n for side, n in ((pool, pool_points), (alone, alone_points))]
+        ratios.append(pool_points / alone_points)
+        cpu_ratios.append(each[1] / each[0])
         print(
-            f"round {number}: two workers {400 / pool_s:.2f} points/s, {pool_cpu_s:.1f} CPU s; two processes alone"
-            f" {sum(200 / each for each in alone_s):.2f} points/s, {alone_cpu_s:.1f} CPU s;"
-            f" ratio {ratios[-1]:.3f}, of CPU s {cpu_ratios[-1]:.3f}",
+            f"round {number}: in {took_s:.0f} s two workers {pool_points} points, {each[0]:.0f} CPU ms each;"
+            f" two processes alone {alone_points} points, {each[1]:.0f} CPU ms each;"
+            f" ratio {ratios[-1]:.3f}, of CPU {cpu_ratios[-1]:.3f}",
             flush=True,
         )
-    print(f"median of {rounds}: {statistics.median(ratios):.3f}, of CPU s {statistics.median(cpu_ratios):.3f}")
+    print(f"median of {rounds}: {statistics.median(ratios):.3f}, of CPU {statistics.median(cpu_ratios):.3f}")
 
 
 if __name__ == "__main__":

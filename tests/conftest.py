@@ -22,8 +22,8 @@ def data() -> Path:
     return DATA
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """Address of a Dask scheduler with two workers, started when the first test asks for it."""
+    """Address of a Dask scheduler with two workers, started when the first test of a module asks for it."""
     with cluster(workers=2) as running:
         yield running.address

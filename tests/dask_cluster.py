@@ -40,7 +40,8 @@ def cluster(workers: int) -> Iterator[Cluster]:
                 time.sleep(0.05)
             address = "tcp://" + told.read_text(encoding="utf-8").partition('"address": "tcp://')[2].partition('"')[0]
             words = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-            started += [_start([*words, "--dashboard-address", "127.0.0.1:0"], folder) for _ in range(workers)]
+            words += ["--dashboard-address", "127.0.0.1:0", "--local-directory", folder]
+            started += [_start(words, folder) for _ in range(workers)]
             yield Cluster(address, started[0], started[1:])
         finally:
             for process in reversed(started):
@@ -54,8 +55,10 @@ def _start(words: list[str], folder: str) -> subprocess.Popen[bytes]:
         "PYTHONPATH": str(ROOT),
         "SIMKV_CACHE": f"{folder}/cache",
         "DASK_LOGGING__DISTRIBUTED": "critical",
+        # What idle processes do many times a second for a dashboard that nobody looks at:
+        "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "2s",
+        "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     }
-    command = [sys.executable, "-m", "dask", *words, "--local-directory", folder][
-        : None if words[0] == "worker" else -2
-    ]
+    command = [sys.executable, "-m", "dask", *words]
     return subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

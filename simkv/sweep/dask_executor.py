@@ -32,6 +32,8 @@ AHEAD = 2
 ASK_S = 5.0
 #: [s] that a scheduler may take to answer; a busy one of a large cluster takes a few.
 ANSWER_S = 60.0
+#: [s] without any worker after which those of this machine are given up; starting one takes 2.
+GIVE_UP_S = 120.0
 #: [s] to connect.
 CONNECT_S = 15.0
 
@@ -145,6 +147,7 @@ class _Points:
     def __init__(self, client: Client, work: Work, items: Sequence[Any], limit_s: float | None) -> None:
         self.client, self.work, self.items, self.limit_s = client, work, items, limit_s
         self.sent: dict[Any, tuple[int, Future[Outcome]]] = {}
+        self.alone_s = time.monotonic()
         self.done: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
@@ -207,10 +210,22 @@ class _Points:
         return outcome
 
     def _room(self) -> int:
-        """Return how many points the scheduler may hold now."""
+        """Return how many points the scheduler may hold now; see to it that there are workers, where they are ours.
+
+        Raises
+        ------
+        SimkvError : the scheduler is gone, or processes of this machine are and stay so.
+        """
         threads = sum(self._answer().values())
-        if not threads:
+        ours = self.client.cluster
+        if threads:
+            self.alone_s = time.monotonic()
+        elif ours is None:
             _log.warning("the Dask scheduler has no workers; the sweep goes on when it has")
+        elif time.monotonic() - self.alone_s > GIVE_UP_S:
+            raise SimkvError("worker processes died and do not come back; what was done is kept, and can be resumed")
+        if ours is not None and threads < len(ours.worker_spec):
+            ours.scale(len(ours.worker_spec))  # Dask does not replace a process that died while it started
         return max(1, threads) * AHEAD
 
     def _answer(self) -> Mapping[str, int]:

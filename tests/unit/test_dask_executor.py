@@ -18,7 +18,7 @@ import pytest
 import simkv
 from simkv.cli import main
 from simkv.cli_executor import chosen
-from simkv.errors import InputError
+from simkv.errors import InputError, SimkvError
 from simkv.sweep import Dask, InProcess, Processes, dask_executor, plan, read_axis, run
 from simkv.sweep.dask_executor import AHEAD, perform, task_of
 from simkv.sweep.executors import Outcome, Work
@@ -142,6 +142,32 @@ def test_workers_here_are_alone_on_loopback() -> None:
     (outcome,) = dict(Dask(workers=1).run(listens, [0])).values()
     assert {host for host, _ in outcome["rows"]} == {"127.0.0.1"}
     assert children() <= before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_workers_here_that_died_while_they_started_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    """Dask leaves it at that; when the new ones die too, the sweep ends with an error."""
+    import dask
+    import distributed
+
+    async def leaves_it(nanny: Any, exitcode: int) -> None:
+        """Do what Dask does when a process dies before it has told that it started."""
+        await nanny._unregister()
+
+    monkeypatch.setattr(distributed.Nanny, "_on_worker_exit", leaves_it)
+    monkeypatch.setattr(dask_executor, "ASK_S", 0.2)
+    monkeypatch.setattr(dask_executor, "GIVE_UP_S", 60.0 if comes_back else 1.0)
+    items = [simkv.load(SCENARIO, {"seed": seed}) for seed in (1, 2)]
+    stream = Through(Dask(workers=1), partial(dies_once, tmp_path / "died")).run(run_point, items)
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.5s" if comes_back else "60s"}):
+        if comes_back:
+            assert [outcome["status"] for _, outcome in stream] == ["finished"] * 2
+        else:
+            with pytest.raises(SimkvError, match="died and do not come back"):
+                list(stream)
 
 
 @pytest.mark.evidence
