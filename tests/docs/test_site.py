@@ -32,6 +32,7 @@ def listed() -> set[Path]:
     """Return the pages that the toctrees of the index name."""
     blocks = re.findall(r"```\{toctree\}\n(.*?)```", INDEX.read_text(encoding="utf-8"), flags=re.DOTALL)
     names = [line for block in blocks for line in block.splitlines() if line and not line.startswith(":")]
+    assert len(set(names)) == len(names), "docs/index.md lists a page twice"
     found: set[Path] = set()
     for name in names:
         target = re.sub(r".*<(.*)>", r"\1", name)
