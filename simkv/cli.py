@@ -90,7 +90,8 @@ def main(argv: list[str] | None = None) -> int:  # noqa: PLR0911 - one return fo
 def cli() -> None:
     """Simulate LLM serving with moving KV cache: what does each policy do to latency, bandwidth and GPU time?
 
-    Exit codes: 0 done, 1 unexpected, 2 usage or invalid input, 3 run not finished, 130 interrupted.
+    Exit codes: 0 done, 1 unexpected, 2 usage or invalid input, 3 run not finished, 4 points of a sweep failed,
+    130 interrupted.
     """
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+import simkv
 from simkv.scenario.catalogue import catalogue
 from simkv.scenario.json_schema import json_schema
 from tests.conftest import ROOT
@@ -32,6 +33,7 @@ def listed() -> set[Path]:
     """Return the pages that the toctrees of the index name."""
     blocks = re.findall(r"```\{toctree\}\n(.*?)```", INDEX.read_text(encoding="utf-8"), flags=re.DOTALL)
     names = [line for block in blocks for line in block.splitlines() if line and not line.startswith(":")]
+    assert len(set(names)) == len(names), "docs/index.md lists a page twice"
     found: set[Path] = set()
     for name in names:
         target = re.sub(r".*<(.*)>", r"\1", name)
@@ -69,6 +71,17 @@ def test_the_reference_of_plugins_has_every_parameter() -> None:
             row = next(line for line in text.splitlines() if line.startswith(f"| `{plugin['name']}` |"))
             assert plugin["doc"].replace("|", "\\|") in text
             assert all(f"`{parameter['name']}`: " in text for parameter in plugin["parameters"]), row
+
+
+def test_the_reference_of_python_has_what_packages_offer() -> None:
+    """All that `simkv` and `simkv.sweep` export, and every question that a plug-in may answer."""
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\.\. auto\w+:: (\S+)$", text, flags=re.MULTILINE))
+    assert [name for name in importlib.import_module("simkv.sweep").__all__ if f"simkv.sweep.{name}" not in named] == []
+    assert [name for name in simkv.__all__[1:] if not any(path.endswith(f".{name}") for path in named)] == []
+    asked = {*ROOT.glob("simkv/policies/*/question.py"), *ROOT.glob("simkv/predictors/**/question.py")}
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in asked}
+    assert modules - named == set()
 
 
 def test_docstrings_of_this_house_are_told_as_sphinx_reads_them() -> None:
