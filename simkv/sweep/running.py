@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +11,16 @@ import pandas as pd
 
 from simkv.errors import InputError, SimkvError
 from simkv.report.rows import rows_of, write
-from simkv.scenario import Scenario
+from simkv.results import SCHEMA_VERSION
+from simkv.scenario import Scenario, resolved
 from simkv.scenario.grid import from_mapping
 from simkv.sweep import tables
 from simkv.sweep.executors import Executor, InProcess
 from simkv.sweep.journal import Journal
 from simkv.sweep.points import Point, Sweep, plan
+
+#: The scenario, beside the journal.
+RESOLVED = "resolved.yaml"
 
 
 class Ended(NamedTuple):
@@ -86,6 +90,7 @@ def run(
         kept = len(planned.points) - len(_left(journal, planned.points, retry_failed))
         if progress is not None:
             progress(kept, len(planned.points))
+        save_scenario(planned.points, folder)
         for done in run_points(journal, planned.points, executor, retry_failed=retry_failed):
             if progress is not None:
                 progress(kept + done, len(planned.points))
@@ -93,6 +98,16 @@ def run(
         write(ended.points, folder / "points.parquet")
         write(ended.failures, folder / "failures.parquet")
     return ended
+
+
+def save_scenario(points: Iterable[Point], folder: Path) -> None:
+    """Write `resolved.yaml`, the scenario of the first point that has one: `-p` on it gives every other point too."""
+    first = next((point.scenario for point in points if not isinstance(point.scenario, InputError)), None)
+    if first is None:
+        return
+    made = folder / f".{RESOLVED}.new"
+    made.write_text(f"# schema_version: {SCHEMA_VERSION}\n{resolved(first)}", encoding="utf-8", newline="\n")
+    made.replace(folder / RESOLVED)
 
 
 def run_points(

@@ -25,7 +25,7 @@ from simkv.sweep.executors import Executor
 from simkv.sweep.journal import Journal
 from simkv.sweep.points import Ground, Point, Sweep, hashed, identity
 from simkv.sweep.proposals import BATCHES, Proposer, import_optuna, space_of
-from simkv.sweep.running import run_points
+from simkv.sweep.running import run_points, save_scenario
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,8 @@ def search(
             points = [planned.point(values) for values in proposer.ask(count)]
             new = {point.id: point for point in points if point.id not in tried}
             tried |= new
+            if not begun:
+                save_scenario(new.values(), folder)
             for done in run_points(journal, list(new.values()), executor, retry_failed=retry_failed):
                 tell(begun + count - len(new) + done)
             proposer.answer([_answer(planned, journal.outcomes[point.id]) for point in points])

@@ -257,6 +257,14 @@ def test_a_whole_sweep_runs_nothing_again(whole: Path) -> None:
     assert (whole / "journal.jsonl").read_bytes() == before
 
 
+def test_the_scenario_in_the_folder_makes_the_same_sweep_again(tmp_path: Path) -> None:
+    """With the same -p; what was --set is in it."""
+    axes = [read_axis(SEEDS), read_axis(RATES)]
+    planned = plan(SCENARIO, axes, {"links.up.delay": "7 ms"})
+    run(planned, tmp_path, FailsAll())
+    assert plan(tmp_path / "resolved.yaml", axes).id == planned.id != plan(SCENARIO, axes).id
+
+
 @pytest.mark.parametrize("lost", [1, 40, 3_000])
 def test_a_journal_cut_anywhere_is_resumed(whole: Path, tmp_path: Path, lost: int) -> None:
     """A record cut in the middle is dropped, and its point runs again."""
@@ -464,6 +472,14 @@ class Refuses:
         """Yield nothing."""
         assert not items
         return iter(())
+
+
+class FailsAll:
+    """Says of every point that it failed."""
+
+    def run(self, work: Work, items: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+        """Yield in order."""
+        return ((place, {"status": "failed", "error": "it was told to"}) for place in range(len(items)))
 
 
 def dies_once(marker: Path, work: Work, scenario: Any) -> Outcome:
