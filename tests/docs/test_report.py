@@ -36,5 +36,5 @@ def test_its_commands_do_what_it_says(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_its_pictures_are_there_and_small() -> None:
     """A picture that a clone must carry for ever is no more than 150 kB."""
     names = re.findall(r"!\[[^\]]+\]\((pictures/[^)]+)\)", TEXT)
-    assert len(names) == 2
+    assert len(names) == 3
     assert [name for name in names if (PAGE.parent / name).stat().st_size > 150_000] == []
