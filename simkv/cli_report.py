@@ -115,7 +115,13 @@ def _write_page(place: Path, text: str, tables: dict[str, bytes]) -> None:
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:
-    """Write files to a folder, made when absent; one that cannot be written leaves none of them behind."""
+    """Write files to a folder, made when absent; one that cannot be written leaves none of them behind.
+
+    Files are called after arms and servers of a folder that somebody else may have made, so a path is refused.
+    """
+    for name in files:
+        if Path(name).name != name:
+            raise InputError(f"no file of an export can be called {name!r}", str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".new.", dir=folder))
