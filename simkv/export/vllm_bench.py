@@ -19,6 +19,7 @@ from simkv.export.target import Choice
 from simkv.metrics import Floats
 from simkv.registry import did_you_mean
 from simkv.report.reading import SavedRun, SavedSweep
+from simkv.report.rows import LOST
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -64,10 +65,9 @@ def _points(sweep: SavedSweep, arm: str | None) -> list[dict[str, Any]]:
 
 def _of(values: dict[str, float]) -> dict[str, Any]:
     """Return the metrics of a point and arm under vLLM's names."""
-    lost = ("requests_rejected", "requests_timed_out", "requests_unfinished")
     told: dict[str, Any] = {
         "completed": int(values["requests_finished"]),
-        "failed": int(sum(values.get(name, 0) for name in lost)),
+        "failed": int(sum(values.get(name, 0) for name in LOST)),
     }
     words = {"mean": "mean", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99"}
     for name, ours in (("ttft", "ttft_s"), ("tpot", "tpot_s"), ("e2el", "e2e_s")):

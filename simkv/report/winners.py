@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
 from simkv.report.grid_axis import Axis, read_axis
-from simkv.report.rows import MEASURES
+from simkv.report.rows import LOST, MEASURES
 from simkv.statistics import LEVEL, p_value, simultaneous
 
 #: Columns of the tidy table that are not paths.
 TOLD = ("point_id", *MEASURES)
-#: Ways for a request to end that leave it out of every mean (semantics F5).
-LOST = ("requests_rejected", "requests_timed_out", "requests_unfinished")
 
 
 @dataclass(frozen=True, slots=True)
