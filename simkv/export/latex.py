@@ -10,7 +10,7 @@ from simkv.metrics import MB_BYTES
 from simkv.report.footnotes import marks
 from simkv.report.layout import UNDEFINED, decimals, number
 from simkv.report.reading import SavedRun, SavedSweep
-from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
+from simkv.report.sweep_table import METRICS, arms_of, estimates, order_of
 from simkv.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _columns(summary: Summary, replications: int) -> Iterator[tuple[str, list[st
 
 def _of_sweep(saved: SavedSweep) -> Iterator[str]:
     points, paths = saved.points, saved.paths
-    arms, order = arms_of(points), points_of(points, paths)
+    arms, order = arms_of(points), order_of(points, paths)
     metric = "ttft_s.mean"
     columns = [estimates(points, metric, arm.name, order) for arm in arms]
     digits = decimals(estimate.value for column in columns for estimate in column)

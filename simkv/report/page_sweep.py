@@ -22,7 +22,7 @@ from simkv.report.page import Section
 from simkv.report.page_run import line_of
 from simkv.report.reading import SavedSweep
 from simkv.report.svg import inline
-from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
+from simkv.report.sweep_table import METRICS, arms_of, estimates, order_of
 from simkv.report.winners import best_by_point
 from simkv.results import STATUSES
 from simkv.statistics import Estimate
@@ -41,7 +41,7 @@ def context(saved: SavedSweep) -> dict[str, Any]:
     """Return what the template shows."""
     points, paths = saved.points, saved.paths
     arms = arms_of(points)
-    order = points_of(points, paths)
+    order = order_of(points, paths)
     return {
         "title": str(saved.header["scenario"]),
         "told": f"sweep over {', '.join(paths)}: {_counted(len(order) + len(saved.failures), 'point')}, "
@@ -146,7 +146,7 @@ def grid_of(order: pd.DataFrame, failures: pd.DataFrame, paths: list[str]) -> li
 
 def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
     """Yield lines over one thing that varies, a heat map over two, and the front."""
-    order = points_of(points, paths)
+    order = order_of(points, paths)
     free = free_paths(order, paths)
     known = points[points["metric"] == "ttft_s.mean"]["value"].notna().any()
     if len(free) == 1:
