@@ -291,17 +291,6 @@ def parse_bps(value: object) -> float:
     return BITS_PER_SECOND.parse(value)
 
 
-def parse_per_s(value: object) -> float:
-    """Return [1/s] a written rate of events; /s, /min and /h are understood.
-
-    Examples
-    --------
-    >>> parse_per_s("30 /min")
-    0.5
-    """
-    return EVENTS_PER_SECOND.parse(value)
-
-
 def format_seconds(value_s: float) -> str:
     """Return a time [s] for people.
 
