@@ -15,6 +15,8 @@ from fractions import Fraction
 from simkv.errors import InputError
 
 BITS_PER_BYTE = 8
+#: How many of what other tools count time in make a second; whole numbers, so that whole time stamps stay exact.
+MS_PER_S, NS_PER_S = 10**3, 10**9
 
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _MAX_TEXT = 60  # characters; a longer quantity is a mistake, and is cut short in messages

@@ -16,11 +16,6 @@ from simkv.errors import InputError
 from simkv.export.target import Choice
 from simkv.metrics import Floats, percentiles
 from simkv.report.reading import SavedRun, SavedSweep
-from simkv.units import parse_seconds
-
-#: Milliseconds and nanoseconds in a second.
-MS_PER_S = round(1 / parse_seconds("1 ms"))
-NS_PER_S = round(1 / parse_seconds("1 ns"))
 
 ADVICE = "Simulated, not measured: validate before use."
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from simkv import __version__
 from simkv.errors import InputError
-from simkv.export.chosen import ADVICE, MS_PER_S, Run, as_json, facts, replication_of, rows_of, spread
+from simkv.export.chosen import ADVICE, Run, as_json, facts, replication_of, rows_of, spread
 from simkv.export.target import Choice
 from simkv.metrics import Floats
 from simkv.registry import did_you_mean
 from simkv.report.reading import SavedRun, SavedSweep
 from simkv.report.rows import LOST
+from simkv.units import MS_PER_S
 
 PERCENTILES = (50, 90, 95, 99)
 
