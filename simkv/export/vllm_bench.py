@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from simkv import __version__
-from simkv.errors import InputError
 from simkv.export.chosen import ADVICE, Run, as_json, facts, replication_of, rows_of, spread
 from simkv.export.target import Choice
 from simkv.metrics import Floats
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 from simkv.report.reading import SavedRun, SavedSweep
 from simkv.report.rows import LOST
 from simkv.units import MS_PER_S
@@ -51,7 +50,7 @@ def _points(sweep: SavedSweep, arm: str | None) -> list[dict[str, Any]]:
     points = sweep.points
     arms = [str(name) for name in points["arm"].unique()]
     if arm is not None and arm not in arms:
-        raise InputError(f"unknown arm {arm!r}{did_you_mean(arm, arms)}; known: {', '.join(arms)}", str(sweep.path))
+        raise unknown("arm", arm, arms, str(sweep.path))
     found = []
     for (point, name), rows in points.groupby(["point_id", "arm"], sort=False, observed=True):
         if arm in (None, name):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,9 +84,7 @@ class SavedRun:
     def check_arm(self, name: str) -> str:
         """Return an arm's name as given, or refuse one that was not run."""
         if name not in self.arms:
-            raise InputError(
-                f"unknown arm {name!r}{did_you_mean(name, self.arms)}; known: {', '.join(self.arms)}", str(self.path)
-            )
+            raise unknown("arm", name, self.arms, str(self.path))
         return name
 
     def check_replication(self, number: int) -> int:

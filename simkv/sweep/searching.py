@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 from simkv.report.front import TURNED_AWAY, front
 from simkv.report.rows import metric_names, write
 from simkv.scenario import Scenario
@@ -191,7 +191,7 @@ def best(points: pd.DataFrame, minimise: Sequence[str]) -> pd.DataFrame:
 
 def _known(what: str, name: str, known: list[str]) -> str:
     if name not in known:
-        raise InputError(f"unknown {what} {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        raise unknown(what, name, known)
     return name
 
 
