@@ -10,7 +10,7 @@ from simkv import __version__, simulation
 from simkv.build import World
 from simkv.compare import describe
 from simkv.errors import InputError
-from simkv.report.reading import SavedRun
+from simkv.report.reading import SavedRun, read_columns
 from simkv.results import REQUEST_COLUMNS, RunResult
 
 #: Columns that tell requests of one arm and replication apart, or what became of them.
@@ -38,21 +38,7 @@ def stored(saved: SavedRun, arm: str, replication: int) -> list[dict[str, Any]]:
     ------
     InputError : the table cannot be read, or an older simkv wrote it.
     """
-    import pyarrow as pa  # noqa: PLC0415 - nobody else at the command line waits for it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    path = saved.path / "requests.parquet"
-    try:
-        there = set(pq.read_schema(path).names)
-        missing = [name for name in REQUEST_COLUMNS if name not in there]
-        if missing:
-            raise InputError(
-                f"has no column {missing[0]!r}: simkv {saved.manifest['simkv']} wrote it; run the scenario again",
-                str(path),
-            )
-        table = pq.read_table(path, filters=[("replication", "=", replication)])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"cannot be read: {error}", str(path)) from None
+    table = read_columns(saved.path / "requests.parquet", REQUEST_COLUMNS, replication)
     return [row for row in table.to_pylist() if row["arm"] == arm]
 
 

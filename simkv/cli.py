@@ -301,6 +301,7 @@ def _unfinished(comparison: Comparison, scenario: Scenario) -> int:
 def _check_scenario(scenario: Scenario, points: int | None, as_json: bool) -> None:
     """Build every arm and tell what is known before a run; `points` are those of the scenario's own sweep, if any."""
     from simkv.feasibility import check_arms, figures
+    from simkv.report.layout import counted
 
     check_arms(scenario)
     found = figures(scenario)
@@ -311,8 +312,8 @@ def _check_scenario(scenario: Scenario, points: int | None, as_json: bool) -> No
         _print_json({"schema_version": 1, "scenario": scenario.name, **own, "figures": told})
         return
     arms, replications = len(scenario.arms), scenario.replications
-    swept = "" if points is None else f", {_counted(points, 'point')} in its sweep"
-    click.echo(f"{scenario.name}: valid; {_counted(arms, 'arm')}, {_counted(replications, 'replication')}{swept}")
+    swept = "" if points is None else f", {counted(points, 'point')} in its sweep"
+    click.echo(f"{scenario.name}: valid; {counted(arms, 'arm')}, {counted(replications, 'replication')}{swept}")
     for figure in found:
         _print_item(f"{'warning: ' if figure.warning else ''}{figure.text}")
 
@@ -322,10 +323,6 @@ def _points(file: Path, settings: tuple[str, ...]) -> int:
     from simkv.sweep import plan
 
     return len(plan(file, overrides=overrides(settings, None)).points)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _print_item(text: str, hang: int = 6) -> None:

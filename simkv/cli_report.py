@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 
 if TYPE_CHECKING:
     from simkv.report.page import Section
@@ -75,8 +75,7 @@ def report(
     if not timeline:
         raise click.UsageError("--no-timeline is of the page; want no --export beside it")
     if target not in EXPORTS:
-        known = ", ".join(EXPORTS)
-        raise InputError(f"unknown target {target!r}{did_you_mean(target, list(EXPORTS))}; known: {known}", "--export")
+        raise unknown("target", target, EXPORTS, "--export")
     _refuse_others(given, EXPORTS[target].takes, f"--export {target}")
     files = EXPORTS[target].make(saved, Choice(arm, replication or 0, sessions, window_s))
     place = out or folder / target
@@ -115,7 +114,13 @@ def _write_page(place: Path, text: str, tables: dict[str, bytes]) -> None:
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:
-    """Write files to a folder, made when absent; one that cannot be written leaves none of them behind."""
+    """Write files to a folder, made when absent; one that cannot be written leaves none of them behind.
+
+    Files are called after arms and servers of a folder that somebody else may have made, so a path is refused.
+    """
+    for name in files:
+        if Path(name).name != name:
+            raise InputError(f"no file of an export can be called {name!r}", str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".new.", dir=folder))

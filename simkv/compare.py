@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from simkv.errors import InputError, SimkvError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 from simkv.regret import with_references
 from simkv.report.comparison import ArmInfo, Comparison
 from simkv.results import RunResult
@@ -112,7 +112,7 @@ def _chosen(known: list[str], wanted: Sequence[str] | None) -> list[str]:
         return known
     for name in wanted:
         if name not in known:
-            raise InputError(f"unknown arm {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+            raise unknown("arm", name, known)
     if len(set(wanted)) != len(wanted):
         raise InputError(f"want each arm once, got {', '.join(wanted)}")
     if not wanted:

@@ -189,10 +189,11 @@ def _play(
 def _chosen(spans: Iterable[Span], sessions: set[int], window_s: tuple[float, float]) -> list[Span]:
     """Return what begins in the window, and belongs to a session that is shown or to none."""
     start_s, end_s = window_s
+    wanted = {*sessions, -1}
     return [
         span
         for span in spans
-        if start_s <= span.start_s <= end_s and (span.lane in ("link", "gpu") or span.session in sessions | {-1})
+        if start_s <= span.start_s <= end_s and (span.lane in ("link", "gpu") or span.session in wanted)
     ]
 
 

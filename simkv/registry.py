@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +29,23 @@ def did_you_mean(word: str, known: list[str]) -> str:
     """
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> InputError:
+    """Return the error of a name that is none of those known.
+
+    Parameters
+    ----------
+    what : the name is of: "arm".
+    where : as `InputError` takes it.
+
+    Examples
+    --------
+    >>> print(unknown("arm", "non", ["none", "oracle"]))
+    unknown arm 'non'; did you mean 'none'?; known: none, oracle
+    """
+    listed = list(known)
+    return InputError(f"unknown {what} {name!r}{did_you_mean(name, listed)}; known: {', '.join(listed)}", where)
 
 
 class Registry(Generic[T]):
@@ -100,8 +117,7 @@ class Registry(Generic[T]):
             return self._factories[name]
         if "." in name:
             return self._import(name)
-        known = self.names()
-        raise InputError(f"unknown {self.kind} {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        raise unknown(self.kind, name, self.names())
 
     def fields(self, name: str) -> dict[str, dataclasses.Field[Any]]:
         """Return the parameters that the plug-in called `name` takes, by name."""

@@ -16,7 +16,7 @@ from simkv.build import World
 from simkv.busy import GpuWatch, LinkWatch
 from simkv.kv.buffer import KvBuffer
 from simkv.ledger import Unit
-from simkv.results import LINK_QUANTITIES
+from simkv.results import BUFFER_QUANTITIES, GPU_QUANTITIES, LINK_QUANTITIES
 from simkv.units import BITS_PER_BYTE
 from simkv.watching import hook
 
@@ -84,12 +84,13 @@ class Sampler:
                 self._note(at_s, link.name, quantity, sent / (at_s - before_s) if at_s > before_s else 0.0)
             self._note(at_s, link.name, LINK_QUANTITIES[-1], link.backlog_bits(at_s) / BITS_PER_BYTE)
         for name, buffer in self._buffers.items():
-            self._note(at_s, name, "used_bytes", buffer.used_blocks * buffer.block_bytes)
-            self._note(at_s, name, "speculative_bytes", _speculative_blocks(buffer) * buffer.block_bytes)
+            held = buffer.used_blocks, _speculative_blocks(buffer)
+            for quantity, blocks in zip(BUFFER_QUANTITIES, held, strict=True):
+                self._note(at_s, name, quantity, blocks * buffer.block_bytes)
         for gpu in self._gpus:
-            self._note(at_s, gpu.name, "running", gpu.gpu.running)
-            self._note(at_s, gpu.name, "waiting", gpu.gpu.waiting)
-            self._note(at_s, gpu.name, "speculative_waiting", gpu.speculative_waiting)
+            sequences = gpu.gpu.running, gpu.gpu.waiting, gpu.speculative_waiting
+            for quantity, count in zip(GPU_QUANTITIES, sequences, strict=True):
+                self._note(at_s, gpu.name, quantity, count)
 
     def _note(self, at_s: float, name: str, quantity: str, value: float) -> None:
         self.samples.append(Sample(at_s, name, quantity, float(value)))

@@ -15,6 +15,8 @@ from fractions import Fraction
 from simkv.errors import InputError
 
 BITS_PER_BYTE = 8
+#: How many of what other tools count time in make a second; whole numbers, so that whole time stamps stay exact.
+MS_PER_S, NS_PER_S = 10**3, 10**9
 
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _MAX_TEXT = 60  # characters; a longer quantity is a mistake, and is cut short in messages
@@ -289,17 +291,6 @@ def parse_bps(value: object) -> float:
     simkv.errors.InputError: want a rate such as '100 Mbit/s', got '100 MB/s'
     """
     return BITS_PER_SECOND.parse(value)
-
-
-def parse_per_s(value: object) -> float:
-    """Return [1/s] a written rate of events; /s, /min and /h are understood.
-
-    Examples
-    --------
-    >>> parse_per_s("30 /min")
-    0.5
-    """
-    return EVENTS_PER_SECOND.parse(value)
 
 
 def format_seconds(value_s: float) -> str:

@@ -23,7 +23,7 @@ from simkv.compute.calibration import MeasuredProfile
 from simkv.compute.steptime import FixedStepTime, RooflineStepTime, StepTime
 from simkv.errors import InputError
 from simkv.model import ModelShape
-from simkv.registry import Registry, did_you_mean
+from simkv.registry import Registry, unknown
 
 #: What a profile file says of itself.
 SCHEMA, SCHEMA_VERSION = "simkv.profile.analytic", 1
@@ -322,7 +322,7 @@ def _same_keys(found: Iterable[str], known: Iterable[str], required: Iterable[st
     known, found = list(known), list(found)
     for key in found:
         if key not in known:
-            raise InputError(f"unknown {what} {key!r}{did_you_mean(key, known)}; known: {', '.join(known)}")
+            raise unknown(what, key, known)
     for key in required:
         if key not in found:
             raise InputError(f"{what} {key!r} is missing")

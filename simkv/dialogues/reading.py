@@ -23,7 +23,7 @@ from simkv.dialogues import (  # noqa: F401 - importing them registers them
 from simkv.dialogues.question import DIALOGUES, About, Dialogue, DialogueFormat
 from simkv.dialogues.recorded import about_trace, dialogues_of, open_recorded
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 from simkv.workload.readers import FORMATS, TraceFormat
 from simkv.workload.readers.records import Records
 
@@ -84,7 +84,7 @@ def read_dialogues(path: Path, format: str | None = None, chunks: int | None = N
 def _check_known(format: str | None) -> None:
     known = sorted({*DIALOGUES, *FORMATS})
     if format is not None and format not in known:
-        raise InputError(f"unknown format {format!r}{did_you_mean(format, known)}; known: {', '.join(known)}")
+        raise unknown("format", format, known)
 
 
 def _refuse_chunks(name: str, chunks: int | None) -> None:

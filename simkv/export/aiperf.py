@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from simkv.export.chosen import ADVICE, MS_PER_S, NS_PER_S, Run, as_json, facts, one_run, rows_of, spread
+from simkv.export.chosen import ADVICE, Run, as_json, facts, one_run, rows_of, spread
 from simkv.export.target import Choice
 from simkv.metrics import Floats
 from simkv.report.reading import SavedRun, SavedSweep
+from simkv.units import MS_PER_S, NS_PER_S
 
 SCHEMA_VERSION = "1.4"
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +17,10 @@ from simkv.errors import InputError
 from simkv.export.target import Choice
 from simkv.metrics import Floats, percentiles
 from simkv.report.reading import SavedRun, SavedSweep
-from simkv.units import parse_seconds
-
-#: Milliseconds and nanoseconds in a second.
-MS_PER_S = round(1 / parse_seconds("1 ms"))
-NS_PER_S = round(1 / parse_seconds("1 ns"))
 
 ADVICE = "Simulated, not measured: validate before use."
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9 _,.:/@+=-]")  # may mean something to a shell between double quotes
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +146,21 @@ def comment(text: str) -> list[str]:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def wanted(variable: str, told: str) -> str:
+    """Return a line of shell that stops and says what is wanted where a variable is not set.
+
+    Parameters
+    ----------
+    told : may hold names of a folder that somebody else made: what means something to a shell becomes `_`.
+
+    Examples
+    --------
+    >>> print(wanted("MODEL", 'set it to a/b-1.5"; $(date)'))
+    MODEL="${MODEL:?set it to a/b-1.5__ __date_}"
+    """
+    return f'{variable}="${{{variable}:?{_UNSAFE.sub("_", told)}}}"'
 
 
 def spread(values: Floats, wanted: tuple[int, ...]) -> dict[str, float]:

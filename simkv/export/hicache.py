@@ -11,7 +11,7 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from simkv.export.chosen import comment, header_lines
+from simkv.export.chosen import comment, header_lines, wanted
 from simkv.export.deployment import (
     Deployment,
     deployments,
@@ -52,8 +52,8 @@ def text(deployment: Deployment) -> str:
             "Left at SGLang's defaults: how much host memory stages, which was not simulated, and how it batches, which"
             f" was simulated by other rules ({engine.preset}, {engine.token_budget} tokens a step)."
         ),
-        f'MODEL="${{MODEL:?set it to the weights of {model}}}"',
-        'BACKEND="${BACKEND:?set it to a storage backend, such as mooncake, hf3fs, nixl or file}"',
+        wanted("MODEL", f"set it to the weights of {model}"),
+        wanted("BACKEND", "set it to a storage backend, such as mooncake, hf3fs, nixl or file"),
     ]
     words = [
         "exec python -m sglang.launch_server",

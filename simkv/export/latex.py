@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from simkv.metrics import MB_BYTES
 from simkv.report.footnotes import marks
-from simkv.report.layout import UNDEFINED, decimals, number
+from simkv.report.layout import UNDEFINED, counted, decimals, number
 from simkv.report.reading import SavedRun, SavedSweep
-from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
+from simkv.report.sweep_table import METRICS, arms_of, estimates, order_of
 from simkv.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def _of_run(comparison: Comparison, saved: SavedRun) -> Iterator[str]:
         escaped(arm.info.name) + (f"\\textsuperscript{{{numbered[arm.info.reference]}}}" if arm.info.reference else "")
         for arm in summary.arms
     ]
-    counted = f"{replications} replication{'' if replications == 1 else 's'}"
-    yield f"% simkv {saved.manifest['simkv']}: {_comment(comparison.scenario.name)}, {counted}, seed {comparison.seed}."
+    of = f"{_comment(comparison.scenario.name)}, {counted(replications, 'replication')}, seed {comparison.seed}"
+    yield f"% simkv {saved.manifest['simkv']}: {of}."
     yield "% $\\pm$ and brackets: " + (f"{_CI}." if replications > 1 else "none, there is one replication.")
     yield f"% Differences are arm - {_comment(summary.baseline)}, over turns finished in both."
     for reference, mark in numbered.items():
@@ -97,7 +97,7 @@ def _columns(summary: Summary, replications: int) -> Iterator[tuple[str, list[st
 
 def _of_sweep(saved: SavedSweep) -> Iterator[str]:
     points, paths = saved.points, saved.paths
-    arms, order = arms_of(points), points_of(points, paths)
+    arms, order = arms_of(points), order_of(points, paths)
     metric = "ttft_s.mean"
     columns = [estimates(points, metric, arm.name, order) for arm in arms]
     digits = decimals(estimate.value for column in columns for estimate in column)

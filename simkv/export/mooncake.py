@@ -14,11 +14,12 @@ from typing import Any
 
 from simkv import build, drawing
 from simkv.errors import InputError
-from simkv.export.chosen import MS_PER_S, one_arm, rows_of
+from simkv.export.chosen import one_arm, rows_of
 from simkv.export.target import Choice
 from simkv.kv.prefix import Content, Conversation, Prompt
 from simkv.report.reading import SavedRun, SavedSweep
 from simkv.request import Session
+from simkv.units import MS_PER_S
 from simkv.workload.readers.mooncake import BLOCK_TOKENS
 
 #: Tokens that follow each other in some text: where they begin in it, and how many.

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 
 from simkv.export import lmcache
-from simkv.export.chosen import comment, header_lines
+from simkv.export.chosen import comment, header_lines, wanted
 from simkv.export.deployment import (
     Deployment,
     deployments,
@@ -50,10 +50,10 @@ def text(deployment: Deployment) -> str:
             "As simulated: all flags below. Anything else is vLLM's default and was not simulated, such as"
             " --gpu-memory-utilization, which the number of blocks overrides. See that they fit the GPU."
         ),
-        f'MODEL="${{MODEL:?set it to the weights of {model}}}"',
+        wanted("MODEL", f"set it to the weights of {model}"),
     ]
     if _fetches(deployment):
-        lines.append(f'export LMCACHE_CONFIG_FILE="$(dirname "$0")/lmcache-{deployment.server}.yaml"')
+        lines.append(f'export LMCACHE_CONFIG_FILE="$(dirname "$0")"/{shlex.quote(f"lmcache-{deployment.server}.yaml")}')
     words = ["exec vllm serve", '"$MODEL"', *(shlex.join(flag) for flag in _flags(deployment))]
     return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from simkv import __version__
-from simkv.errors import InputError
-from simkv.export.chosen import ADVICE, MS_PER_S, Run, as_json, facts, replication_of, rows_of, spread
+from simkv.export.chosen import ADVICE, Run, as_json, facts, replication_of, rows_of, spread
 from simkv.export.target import Choice
 from simkv.metrics import Floats
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 from simkv.report.reading import SavedRun, SavedSweep
+from simkv.report.rows import LOST
+from simkv.units import MS_PER_S
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -49,7 +50,7 @@ def _points(sweep: SavedSweep, arm: str | None) -> list[dict[str, Any]]:
     points = sweep.points
     arms = [str(name) for name in points["arm"].unique()]
     if arm is not None and arm not in arms:
-        raise InputError(f"unknown arm {arm!r}{did_you_mean(arm, arms)}; known: {', '.join(arms)}", str(sweep.path))
+        raise unknown("arm", arm, arms, str(sweep.path))
     found = []
     for (point, name), rows in points.groupby(["point_id", "arm"], sort=False, observed=True):
         if arm in (None, name):
@@ -64,10 +65,9 @@ def _points(sweep: SavedSweep, arm: str | None) -> list[dict[str, Any]]:
 
 def _of(values: dict[str, float]) -> dict[str, Any]:
     """Return the metrics of a point and arm under vLLM's names."""
-    lost = ("requests_rejected", "requests_timed_out", "requests_unfinished")
     told: dict[str, Any] = {
         "completed": int(values["requests_finished"]),
-        "failed": int(sum(values.get(name, 0) for name in lost)),
+        "failed": int(sum(values.get(name, 0) for name in LOST)),
     }
     words = {"mean": "mean", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99"}
     for name, ours in (("ttft", "ttft_s"), ("tpot", "tpot_s"), ("e2el", "e2e_s")):

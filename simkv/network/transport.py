@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 
 IP_PACKET_BYTES = 1500
 """Ethernet's MTU (RFC 894): the largest IP packet on almost every path."""
@@ -100,6 +99,5 @@ def make(name: str) -> Transport:
     Warm(name='warm', is_ideal=False)
     """
     if name not in _BY_NAME:
-        known = names()
-        raise InputError(f"unknown transport {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        raise unknown("transport", name, names())
     return _BY_NAME[name]()

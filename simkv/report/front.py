@@ -14,8 +14,8 @@ from simkv.report.rows import MEASURES
 
 #: Metrics that say of an arm what it is: 1 where it is that.
 MARKS = ("is_reference", "is_lossy")
-#: Ways for a request to end that leave it out of the means: those of the others look the better for it.
-LOST = ("requests_rejected", "requests_timed_out")
+#: Metrics that count requests which were turned away: the means are of the others, and look the better for it.
+TURNED_AWAY = ("requests_rejected", "requests_timed_out")
 
 
 def front(
@@ -55,7 +55,7 @@ def front(
     unknown = next((path for path in within if path not in table or path in (*metrics, *MARKS, "lost")), None)
     if unknown is not None:
         raise InputError(f"no path {unknown!r} in the table{did_you_mean(unknown, [str(name) for name in table])}")
-    out = table["is_reference"] | (table["lost"] & (not set(LOST) & set(metrics)))
+    out = table["is_reference"] | (table["lost"] & (not set(TURNED_AWAY) & set(metrics)))
     able = table[~out].dropna(subset=metrics).drop(columns=[*MARKS, "lost"])
     groups = [group for _, group in able.groupby(list(within), sort=False)] if within else [able]
     kept = [group[non_dominated(group[metrics].to_numpy(dtype=np.float64))].sort_values(metrics) for group in groups]
@@ -109,6 +109,6 @@ def by_point(points: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     for mark in MARKS:
         marked = points[(points["metric"] == mark) & (points["value"] == 1)].set_index(keys).index
         table[mark] = table.set_index(keys).index.isin(marked)
-    losing = points[points["metric"].isin(LOST) & (points["value"] > 0)].set_index(keys).index
+    losing = points[points["metric"].isin(TURNED_AWAY) & (points["value"] > 0)].set_index(keys).index
     table["lost"] = table.set_index(keys).index.isin(losing)
     return table.reset_index(drop=True)

@@ -24,11 +24,12 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from simkv.errors import InputError
+from simkv.metrics import MB_BYTES
 from simkv.report.figures import STYLE, literal
 from simkv.report.grid_axis import Axis
 from simkv.report.layout import cut
 from simkv.report.winners import Cell, Winners, winners
-from simkv.units import format_seconds
+from simkv.units import SECONDS, format_seconds
 
 #: [inch] widths of a column and of a page of the usual two-column proceedings.
 COLUMN_IN, PAGE_IN = 3.3, 7.0
@@ -133,7 +134,6 @@ def _frame(axes: Axes, found: Winners, labels: tuple[str | None, str | None]) ->
     axes.set_xlabel(_title(x, labels[0]))
     axes.set_ylabel(_title(y, labels[1]))
     unit, _ = _unit(found)
-
     name = _named(found.metric) + (f" [{unit}]" if unit else "")
     axes.set_title(f"{name} of the best arm", loc="left", fontsize="medium")
 
@@ -281,10 +281,10 @@ def _named(metric: str) -> str:
 def _unit(found: Winners) -> tuple[str, float]:
     """Return the unit of the printed numbers and how much of the inside unit it is."""
     if "_s." not in found.metric and not found.metric.endswith("_s"):
-        return ("MB", 1e6) if "bytes" in found.metric else ("", 1.0)
+        return ("MB", MB_BYTES) if "bytes" in found.metric else ("", 1.0)
     values = [abs(cell.value) for row in found.cells for cell in row if cell is not None]
     unit = format_seconds(float(np.median(values))).rpartition(" ")[2]
-    return unit, {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[unit]
+    return unit, float(SECONDS.factors[unit])
 
 
 def _digits(value: float) -> str:

@@ -85,6 +85,17 @@ def with_interval(estimate: Estimate, digits: int, sign: str = "") -> str:
     return f"{text} [{number(estimate.low, digits, sign)}, {number(estimate.high, digits, sign)}]"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "point"), counted(2, "point")
+    ('1 point', '2 points')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def cut(name: str, longest: int) -> str:
     """Return a name that is not longer than `longest`: its beginning and its end.
 

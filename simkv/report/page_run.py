@@ -13,7 +13,7 @@ from simkv.report.headline import headline
 from simkv.report.page import Section
 from simkv.report.reading import SavedRun
 from simkv.report.rows import points_of
-from simkv.report.svg import inline
+from simkv.report.svg import INKS, inline
 from simkv.results import STATUSES
 from simkv.units import format_seconds
 
@@ -76,9 +76,9 @@ def line_of(style: dict[str, Any]) -> dict[str, str]:
     """Return a line's colour and dashes as SVG has them."""
     dashes = {"-": "", "--": "5 2.5", "-.": "6 2.5 1.5 2.5", ":": "1.5 2.5"}
     dash = style["linestyle"]
-    inks = {"#000000": "var(--ink)", "#7A7A7A": "var(--grey)", "#404040": "var(--soft)"}
     told = dashes[dash] if isinstance(dash, str) else " ".join(f"{1.5 * length:g}" for length in dash[1])
-    return {"colour": inks.get(style["color"], style["color"]), "dash": told}
+    ink = INKS.get(style["color"].lower())
+    return {"colour": f"var({ink})" if ink else style["color"], "dash": told}
 
 
 def _tables(comparison: Comparison) -> Iterator[dict[str, Any]]:

@@ -17,12 +17,12 @@ from simkv.report.comparison import ArmInfo
 from simkv.report.figures import arm_styles, literal
 from simkv.report.grid_axis import Axis, read_axis
 from simkv.report.heat_map import caption, heat_map
-from simkv.report.layout import cut, decimals, with_interval
+from simkv.report.layout import counted, cut, decimals, with_interval
 from simkv.report.page import Section
 from simkv.report.page_run import line_of
 from simkv.report.reading import SavedSweep
 from simkv.report.svg import inline
-from simkv.report.sweep_table import METRICS, arms_of, estimates, points_of
+from simkv.report.sweep_table import METRICS, arms_of, estimates, order_of
 from simkv.report.winners import best_by_point
 from simkv.results import STATUSES
 from simkv.statistics import Estimate
@@ -41,10 +41,10 @@ def context(saved: SavedSweep) -> dict[str, Any]:
     """Return what the template shows."""
     points, paths = saved.points, saved.paths
     arms = arms_of(points)
-    order = points_of(points, paths)
+    order = order_of(points, paths)
     return {
         "title": str(saved.header["scenario"]),
-        "told": f"sweep over {', '.join(paths)}: {_counted(len(order) + len(saved.failures), 'point')}, "
+        "told": f"sweep over {', '.join(paths)}: {counted(len(order) + len(saved.failures), 'point')}, "
         f"{len(saved.failures)} failed",
         "sentences": list(_sentences(points, order, arms)),
         "warnings": list(_warnings(points, saved.failures)),
@@ -81,13 +81,13 @@ def _sentences(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, .
         span = (
             f"{min(means):.{digits}f} s" if len(means) == 1 else f"{min(means):.{digits}f} to {max(means):.{digits}f} s"
         )
-        yield f"One arm, {able[0]}: mean time to first token {span} at {_counted(len(cells), 'point')}."
+        yield f"One arm, {able[0]}: mean time to first token {span} at {counted(len(cells), 'point')}."
         return
     counts = {name: sum(cell.best == name for cell in cells.values()) for name in able}
     told = ", ".join(
         f"{name} at {counts[name]}" for name in sorted(able, key=lambda name: -counts[name]) if counts[name]
     )
-    yield f"Lowest mean time to first token, at {_counted(len(cells), 'point')}: {told}."
+    yield f"Lowest mean time to first token, at {counted(len(cells), 'point')}: {told}."
     if all(cell.p_holm is None for cell in cells.values()):
         yield "One replication: no interval can be given, and any difference may be chance."
     elif opened := sum(cell.is_open for cell in cells.values()):
@@ -101,7 +101,7 @@ def _sentences(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, .
 
 def _warnings(points: pd.DataFrame, failures: pd.DataFrame) -> Iterator[str]:
     if len(failures):
-        yield f"{_counted(len(failures), 'point')} failed; what went wrong stands below, and no figure shows them."
+        yield f"{counted(len(failures), 'point')} failed; what went wrong stands below, and no figure shows them."
     for status in STATUSES[1:]:
         lost = points[(points["metric"] == f"requests_{status}") & (points["value"] > 0)]
         if len(lost):
@@ -146,7 +146,7 @@ def grid_of(order: pd.DataFrame, failures: pd.DataFrame, paths: list[str]) -> li
 
 def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
     """Yield lines over one thing that varies, a heat map over two, and the front."""
-    order = points_of(points, paths)
+    order = order_of(points, paths)
     free = free_paths(order, paths)
     known = points[points["metric"] == "ttft_s.mean"]["value"].notna().any()
     if len(free) == 1:
@@ -220,7 +220,3 @@ def _megabytes(found: Estimate) -> Estimate:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

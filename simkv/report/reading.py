@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from simkv.report.comparison import Comparison
     from simkv.scenario import Scenario
@@ -82,9 +84,7 @@ class SavedRun:
     def check_arm(self, name: str) -> str:
         """Return an arm's name as given, or refuse one that was not run."""
         if name not in self.arms:
-            raise InputError(
-                f"unknown arm {name!r}{did_you_mean(name, self.arms)}; known: {', '.join(self.arms)}", str(self.path)
-            )
+            raise unknown("arm", name, self.arms, str(self.path))
         return name
 
     def check_replication(self, number: int) -> int:
@@ -153,6 +153,30 @@ def read_sweep(folder: Path) -> SavedSweep:
     with (folder / SWEEP_FILES[0]).open(encoding="utf-8", errors="replace") as file:
         header = _object(file.readline(), f"{folder / SWEEP_FILES[0]}:1", ("simkv", "scenario", "paths", "sweep"))
     return SavedSweep(folder, header)
+
+
+def read_columns(path: Path, columns: Iterable[str], replication: int | None = None) -> pa.Table:
+    """Return the rows of a table that must have some columns.
+
+    Parameters
+    ----------
+    replication : whose rows; None = all.
+
+    Raises
+    ------
+    InputError : it cannot be read, or an older simkv wrote it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        there = set(pq.read_schema(path).names)
+        missing = next((name for name in columns if name not in there), None)
+        if missing is not None:
+            raise InputError(f"has no column {missing!r}: an older simkv wrote it; run the scenario again", str(path))
+        return pq.read_table(path, filters=None if replication is None else [("replication", "=", replication)])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"is no Parquet table: {error}", str(path)) from None
 
 
 def _want_files(folder: Path, names: tuple[str, ...], wanted: str) -> None:

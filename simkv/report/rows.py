@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Columns of a row, and their pandas types.
 MEASURES = {"arm": "string", "metric": "string", "value": "float64", "ci_low": "float64", "ci_high": "float64"}
 
+#: Metrics that count requests which no mean includes (semantics F5).
+LOST = tuple(f"requests_{status}" for status in STATUSES[1:])
+
 #: Metrics of which a table also holds every replication, as `ttft_s.mean[3]`: what paired comparisons of any two arms
 #: of a point want. Of all metrics they would be most of the table.
 BY_REPLICATION = ("ttft_s.mean", "ttft_s.p99")

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from simkv.errors import InputError
 from simkv.report.comparison import ArmInfo, Comparison
+from simkv.report.reading import read_columns
 from simkv.results import REQUEST_COLUMNS, SCHEMA_VERSION, TRANSFER_COLUMNS, GpuTotals, LinkTotals, RunResult
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from simkv.report.reading import SavedRun
 
 NAME = "runs.jsonl"
@@ -143,7 +142,7 @@ def _run(
 
 def _parts(path: Path, columns: dict[str, str]) -> dict[tuple[str, int], dict[str, list[Any]]]:
     """Return the columns of each run, its rows in the order in which they were written."""
-    table = _table(path, columns)
+    table = read_columns(path, columns)
     rows = zip(table["arm"].to_pylist(), table["replication"].to_pylist(), strict=True)
     found: dict[tuple[str, int], dict[str, list[Any]]] = {}
     start = 0
@@ -152,17 +151,3 @@ def _parts(path: Path, columns: dict[str, str]) -> dict[tuple[str, int], dict[st
         found[which] = {name: part[name].to_pylist() for name in columns if name not in _KEYS}
         start += part.num_rows
     return found
-
-
-def _table(path: Path, columns: dict[str, str]) -> pa.Table:
-    import pyarrow as pa  # noqa: PLC0415 - workers import the comparison beside this, and need it not
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"is no Parquet table: {error}", str(path)) from None
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise InputError(f"has no column {missing[0]!r}: an older simkv wrote it; run the scenario again", str(path))
-    return table

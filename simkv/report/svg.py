@@ -19,7 +19,7 @@ _DIGITS = re.compile(r"-?\d+\.\d{3,}")
 _ARM = re.compile(r"arm-(\d+)")
 
 #: Colours that mean paper and ink, and the page's names for them: they change in dark mode, those of arms do not.
-_INKS = {
+INKS = {
     "#000000": "--ink",
     "#7a7a7a": "--grey",
     "#404040": "--soft",
@@ -54,7 +54,7 @@ def inline(figure: Figure, name: str, told: str, *, own_paper: bool = False) -> 
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(file.getvalue())
     _strip(root)
-    _rename(root, name, {} if own_paper else _INKS)
+    _rename(root, name, {} if own_paper else INKS)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.attrib |= {"class": "plot paper" if own_paper else "plot", "role": "img", "aria-label": told}

@@ -37,7 +37,7 @@ def arms_of(points: pd.DataFrame) -> tuple[ArmInfo, ...]:
     )
 
 
-def points_of(points: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
+def order_of(points: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
     """Return point_id and paths, a row a finished point, in the order of the grid."""
     return points.drop_duplicates("point_id")[["point_id", *paths]].reset_index(drop=True)
 
@@ -47,7 +47,7 @@ def estimates(points: pd.DataFrame, metric: str, arm: str, order: pd.DataFrame) 
 
     Parameters
     ----------
-    order : as `points_of` returns it.
+    order : as `order_of` returns it.
     """
     found = (
         points[(points["metric"] == metric) & (points["arm"] == arm)].drop_duplicates("point_id").set_index("point_id")

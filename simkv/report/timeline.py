@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simkv.results import REQUEST_LANES
+from simkv.results import GPU_QUANTITIES, REQUEST_LANES
 
 if TYPE_CHECKING:
     from simkv.recording import ArmRecording, Recording
@@ -200,7 +200,7 @@ class _Packer:
             computed = [row for row in rows if row["lane"] == "gpu" and row["object"] == name]
             tokens, sessions = ([row[what] for row in computed] for what in ("tokens", "session"))
             area = {what: sampled[name][f"{what}_bytes"] for what in ("used", "speculative")}
-            counts = {what: sampled[name].get(what, []) for what in ("running", "waiting", "speculative_waiting")}
+            counts = {what: sampled[name].get(what, []) for what in GPU_QUANTITIES}
             yield {
                 "name": name,
                 "gpu": self._track(computed, t=tokens, v=sessions) if "running" in sampled[name] else None,

@@ -16,15 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import did_you_mean, unknown
 from simkv.report.grid_axis import Axis, read_axis
-from simkv.report.rows import MEASURES
+from simkv.report.rows import LOST, MEASURES
 from simkv.statistics import LEVEL, p_value, simultaneous
 
 #: Columns of the tidy table that are not paths.
 TOLD = ("point_id", *MEASURES)
-#: Ways for a request to end that leave it out of every mean (semantics F5).
-LOST = ("requests_rejected", "requests_timed_out", "requests_unfinished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,7 @@ def _chosen(points: pd.DataFrame, arms: Sequence[str] | None) -> tuple[list[str]
     if arms is not None:
         for name in arms:
             if name not in known:
-                raise InputError(f"unknown arm {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}", "arms")
+                raise unknown("arm", name, known, "arms")
         return [name for name in known if name in arms], {n: "not asked for" for n in known if n not in arms}
     reference, lossy = _flag(points, "is_reference"), _flag(points, "is_lossy")
     left_out = {name: "answers may differ" for name in known if lossy.get(name)}

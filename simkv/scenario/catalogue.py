@@ -6,8 +6,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 from simkv.scenario.plugins import REGISTRIES, Parameter, parameters, registry
 
 
@@ -28,7 +27,7 @@ def catalogue(kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
     ['identity', 'int4', 'int8']
     """
     if kind is not None and kind not in REGISTRIES:
-        raise InputError(f"unknown kind {kind!r}{did_you_mean(kind, list(REGISTRIES))}; known: {', '.join(REGISTRIES)}")
+        raise unknown("kind", kind, REGISTRIES)
     return {name: [_plugin(name, plugin) for plugin in registry(name)] for name in ([kind] if kind else REGISTRIES)}
 
 

@@ -58,7 +58,7 @@ class _PointProcess:
 
     def __init__(self) -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109 - as Python reads ""
-        command = [sys.executable, "-m", "simkv.sweep.point_process"]
+        command = [sys.executable, "-c", f"from {__name__} import main; main()"]
         env = {**os.environ, "PYTHONPATH": paths}
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         self.end = weakref.finalize(self, _end, self._child)
@@ -99,9 +99,10 @@ def serve(asked: BinaryIO, told: BinaryIO) -> None:
         told.flush()
 
 
-if __name__ == "__main__":
-    import simkv.compare
-    import simkv.sweep.running  # noqa: F401 - so that the time limit of the first point does not pay for them
+def main() -> None:
+    """Be the child process: run what comes over stdin, answer over stdout."""
+    import simkv.compare  # noqa: PLC0415
+    import simkv.sweep.running  # noqa: F401, PLC0415 - so that the first point's time limit does not pay for them
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us says when it ends
     answers = os.fdopen(os.dup(1), "wb")

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from simkv.errors import InputError
-from simkv.registry import did_you_mean
-from simkv.report.front import LOST, front
+from simkv.registry import unknown
+from simkv.report.front import TURNED_AWAY, front
 from simkv.report.rows import metric_names, write
 from simkv.scenario import Scenario
 from simkv.scenario.grid import Axis
@@ -191,7 +191,7 @@ def best(points: pd.DataFrame, minimise: Sequence[str]) -> pd.DataFrame:
 
 def _known(what: str, name: str, known: list[str]) -> str:
     if name not in known:
-        raise InputError(f"unknown {what} {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        raise unknown(what, name, known)
     return name
 
 
@@ -216,7 +216,7 @@ def _answer(planned: Search, outcome: Mapping[str, Any]) -> list[float] | None:
     """
     values = {metric: value for arm, metric, value, *_ in outcome.get("rows", ()) if arm == planned.arm}
     found = [values[metric] for metric in planned.minimise if values.get(metric) is not None]
-    lost = any(values.get(metric) for metric in LOST) and not set(LOST) & set(planned.minimise)
+    lost = any(values.get(metric) for metric in TURNED_AWAY) and not set(TURNED_AWAY) & set(planned.minimise)
     return found if len(found) == len(planned.minimise) and not lost else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from simkv.errors import InputError
-from simkv.report.front import LOST, by_point
+from simkv.report.front import TURNED_AWAY, by_point
 from simkv.report.layout import UNDEFINED, WIDTH, cut, decimals, grid
 from simkv.report.winners import best_by_point
 from simkv.sweep.points import Sweep, as_written
@@ -61,7 +61,7 @@ def _terminal() -> int:
 
 
 def _lost(found: Found) -> str:
-    rows = found.points[found.points["metric"].isin(LOST) & (found.points["value"] > 0)]
+    rows = found.points[found.points["metric"].isin(TURNED_AWAY) & (found.points["value"] > 0)]
     count = rows["point_id"].nunique()
     return f", {count} lost requests" if count else ""
 

@@ -15,11 +15,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from simkv.errors import InputError
 from simkv.policies import ACQUISITION, BATCHING, ESTIMATORS, EVICTION, PREFETCH, ROUTING
 from simkv.predictors import PREDICTORS
 from simkv.predictors.timing import TIMING
-from simkv.registry import Registry, did_you_mean
+from simkv.registry import Registry, unknown
 from simkv.testing.batching import batching_answers
 from simkv.testing.choices import acquisition_answers, routing_answers
 from simkv.testing.estimation import check_memory, estimator_answers
@@ -209,6 +208,6 @@ def _subject(
 ) -> tuple[Subject, Callable[[Subject], str], Callable[[Subject], None] | None]:
     """Return the plug-in under test, and the checks of its kind."""
     if kind not in _CHECKS:
-        raise InputError(f"unknown kind {kind!r}{did_you_mean(kind, list(_CHECKS))}; known: {', '.join(_CHECKS)}")
+        raise unknown("kind", kind, _CHECKS)
     registry, play, further = _CHECKS[kind]
     return Subject(registry, name, params), play, further

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from simkv.errors import InputError
 from simkv.kv.block import Run
 from simkv.kv.runmap import REGION_BLOCKS
+from simkv.units import MS_PER_S
 from simkv.workload.readers.fields import MAX_COUNT, parse_object
 from simkv.workload.readers.lines import numbered_lines
 from simkv.workload.readers.mooncake import BLOCK_TOKENS, MooncakeFormat
 
-_MS_PER_S = 1000  # Mooncake's timestamps
 _INTS = {int}
 _LINES_AT_ONCE = 256
 
@@ -101,7 +101,7 @@ class _Mooncake:
                 record = self._judged(line, number)  # noqa: PLW2901 - the same line, looked at with care
             self._last_ms, tokens = record["timestamp"], record["input_length"]
             runs = _engine_runs(record["hash_ids"], BLOCK_TOKENS // size, tokens // size)
-            yield Asked(self._last_ms / _MS_PER_S, tokens, record["output_length"] or 1, runs)
+            yield Asked(self._last_ms / MS_PER_S, tokens, record["output_length"] or 1, runs)
 
     def _judged(self, line: bytes, number: int) -> dict[str, Any]:
         """Return a line that only looks unusual; the format's own reader says what is wrong with others."""

@@ -19,7 +19,7 @@ from typing import cast
 
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
-from simkv.units import BITS_PER_BYTE, parse_bps, parse_seconds
+from simkv.units import BITS_PER_BYTE, MS_PER_S, parse_bps, parse_seconds
 from simkv.workload.readers import fields
 from simkv.workload.readers.lines import numbered_lines
 from simkv.workload.series import KINDS, Series, SeriesKind
@@ -27,8 +27,6 @@ from simkv.workload.series import KINDS, Series, SeriesKind
 #: [bytes] of one delivery opportunity: "each line represents an opportunity for one MTU-sized packet" (mm-link(1)).
 OPPORTUNITY_BYTES = 1500
 _BITS = BITS_PER_BYTE * OPPORTUNITY_BYTES
-#: [s] What a stamp counts: "a timestamp in milliseconds" (mm-link(1)).
-_TICKS_PER_S = round(1 / parse_seconds("1 ms"))
 
 #: How long a step of a series made from stamps is, unless told otherwise.
 DEFAULT_STEP = "100 ms"
@@ -119,12 +117,12 @@ def from_stamps(stamps_ms: Iterable[int], step_s: float, name: str) -> Series:
     length_ms = max(counts, default=0)
     if not length_ms:
         raise InputError("all stamps are 0: the recording takes no time", name)
-    steps = max(1, round(length_ms / (step_s * _TICKS_PER_S)))
+    steps = max(1, round(length_ms / (step_s * MS_PER_S)))
     in_step: dict[int, int] = {}
     for stamp, count in counts.items():
         step = (stamp % length_ms) * steps // length_ms
         in_step[step] = in_step.get(step, 0) + count
-    length_s = length_ms / _TICKS_PER_S
+    length_s = length_ms / MS_PER_S
     changes = sorted(_changes(in_step, steps))
     provenance: dict[str, object] = {
         "converted_from": name,
@@ -171,7 +169,7 @@ def _step(text: str) -> float:
         step_s = parse_seconds(text)
     except InputError as error:
         raise InputError(error.message, "step") from None
-    if not step_s >= 1 / _TICKS_PER_S:
+    if not step_s >= 1 / MS_PER_S:
         raise InputError(f"want at least the 1 ms of the stamps, got {text!r}", "step")
     return step_s
 

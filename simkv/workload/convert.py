@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from simkv import remote
 from simkv.errors import InputError
-from simkv.registry import Registry, did_you_mean
+from simkv.registry import Registry, did_you_mean, unknown
 from simkv.request import Session, TraceHeader
 from simkv.units import Quantity, written_name
 from simkv.workload.bandwidth import read_foreign
@@ -70,7 +70,7 @@ def convert(source: str, out: Path, params: Mapping[str, str], seed: int) -> dic
         return _write_series(Series(made.times_s, made.rates_bps, made.kind, {**made.provenance, "seed": seed}), out)
     known = [*GENERATORS.names(), *SERIES_GENERATORS.names()]
     if name not in known and "." not in name:
-        raise InputError(f"unknown generator {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+        raise unknown("generator", name, known)
     _want_suffix(out, _TRACE_SUFFIXES, "a trace")
     generator = GENERATORS.create(name, parse_params(GENERATORS, name, params))
     header = generator.header()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from simkv import cli
+from simkv.cli_report import write_files
 from simkv.errors import InputError
 from simkv.export import EXPORTS, Choice
 from simkv.report.reading import SavedRun, SavedSweep, read_sweep
@@ -271,3 +272,11 @@ def test_aiperf_reads_what_is_written_for_it(run: SavedRun, lossy: SavedRun) -> 
             assert MetricRecordInfo.model_validate_json(line).metadata.worker_id == "simkv"
         told = JsonExportData.model_validate_json(files["profile_export_aiperf.json"])
         assert told.time_to_first_token.count == told.request_count.avg
+
+
+@pytest.mark.parametrize("name", ["../out.json", "/out.json", "a/b.json"])
+def test_no_file_leaves_the_folder(name: str, tmp_path: Path) -> None:
+    """Arms name files, and whoever made a folder named its arms."""
+    with pytest.raises(InputError, match="no file of an export can be called"):
+        write_files({"good.json": b"", name: b""}, tmp_path / "made")
+    assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ import yaml
 
 from simkv.errors import InputError
 from simkv.export import EXPORTS, Choice
+from simkv.export.chosen import wanted
 from simkv.report.reading import SavedRun
 from tests.unit.exported_runs import blended, saved
 
@@ -207,3 +208,14 @@ def test_a_script_runs_with_the_flags_that_it_names(run: SavedRun, tmp_path: Pat
         assert Path(words[-1]).is_file()
     else:
         assert documents[0]["prefetch_threshold"] == 40
+
+
+@pytest.mark.parametrize("name", ['x}"; echo run; "', "$(echo run)", "`echo run`", "x}\necho run\n"])
+def test_a_script_runs_nothing_that_a_name_says(name: str) -> None:
+    """A folder of results may come from anybody, and names its model."""
+    for told in ({}, {"MODEL": "some/model"}):
+        script = wanted("MODEL", f"set it to {name}")
+        done = subprocess.run(["sh", "-c", script], env=told, capture_output=True, text=True, check=False)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") <= 1
+        assert (done.returncode == 0) == bool(told)

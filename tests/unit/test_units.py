@@ -54,7 +54,7 @@ def test_rates(text: str, bps: float) -> None:
 @pytest.mark.parametrize(("text", "per_s"), [("2 /s", 2.0), ("30 /min", 0.5), ("3600/h", 1.0)])
 def test_rates_of_events(text: str, per_s: float) -> None:
     """Events may be counted per second, minute or hour."""
-    assert units.parse_per_s(text) == per_s
+    assert units.EVENTS_PER_SECOND.parse(text) == per_s
 
 
 _REFUSED: list[tuple[Quantity, object, str]] = [

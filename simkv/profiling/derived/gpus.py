@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from simkv.errors import InputError
-from simkv.registry import did_you_mean
+from simkv.registry import unknown
 
 
 class Gpu(NamedTuple):
@@ -77,5 +76,5 @@ def get(name: str) -> Gpu:
     """
     gpu = GPUS.get(name.replace("_", "-")) or next((gpu for gpu in GPUS.values() if gpu.system == name), None)
     if gpu is None:
-        raise InputError(f"unknown GPU {name!r}{did_you_mean(name, list(GPUS))}; known: {', '.join(GPUS)}")
+        raise unknown("GPU", name, GPUS)
     return gpu

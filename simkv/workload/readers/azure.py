@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simkv.request import Session, TraceHeader, Turn
+from simkv.units import NS_PER_S
 from simkv.workload.readers import tables
 from simkv.workload.readers.blocks import BLOCK_TOKENS
 from simkv.workload.readers.question import ASSUMED, FORMATS
@@ -18,7 +19,6 @@ from simkv.workload.readers.records import Record
 
 _COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _IMAGES = "NumImages"
-_NS_PER_S = 10**9
 
 
 @FORMATS.register("azure-llm")
@@ -73,5 +73,5 @@ class AzureFormat:
             if not input_tokens or not answer_tokens:
                 self.left_out["requests_without_tokens"] += 1
                 continue
-            start_s = (at_ns - first_ns) / _NS_PER_S
+            start_s = (at_ns - first_ns) / NS_PER_S
             yield Session(f"request-{line}", (Turn(input_tokens, answer_tokens),), start_s=start_s)

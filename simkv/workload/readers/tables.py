@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from simkv.units import NS_PER_S
 from simkv.workload.readers.fields import MAX_COUNT, check_keys, shown
 
 _WHOLE = re.compile(r"[0-9]{1,13}(?:\.0*)?")
 _MOMENT = re.compile(
     r"(?P<whole>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
-_NS_PER_S = 10**9
 
 
 def cell(row: Mapping[str, Any], column: str) -> str:
@@ -72,7 +72,7 @@ def moment_ns(row: Mapping[str, Any], column: str) -> int:
         wanted = "a date and time such as 2023-11-16 18:15:46.6805900"
         raise ValueError(f"{column}: want {wanted}, got {shown(text)}") from None
     whole_s = at.days * 86_400 + at.seconds
-    return whole_s * _NS_PER_S + int((found["part"] or "").ljust(9, "0"))
+    return whole_s * NS_PER_S + int((found["part"] or "").ljust(9, "0"))
 
 
 def has(row: Mapping[str, Any], column: str) -> bool:
