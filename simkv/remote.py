@@ -104,7 +104,9 @@ def fetched(url: str) -> Fetched:
     ------
     InputError : there is no such file, or it cannot be read or kept.
     """
-    if urllib.parse.urlsplit(url).password is not None:
+    parts = urllib.parse.urlsplit(url)
+    is_token = parts.scheme in ("http", "https") and parts.username is not None
+    if parts.password is not None or is_token:
         raise InputError("holds a password, which would stand in results; want it in the environment", _bare(url))
     files, path = _file_system(url)
     index = _folder() / "urls" / f"{hashlib.sha256(url.encode()).hexdigest()}.json"

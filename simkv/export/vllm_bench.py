@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simkv import __version__
+from simkv.errors import InputError
 from simkv.export.chosen import ADVICE, Run, as_json, facts, replication_of, rows_of, spread
 from simkv.export.target import Choice
 from simkv.metrics import Floats
@@ -33,6 +34,8 @@ def make(saved: SavedRun | SavedSweep, choice: Choice) -> dict[str, bytes]:
         return {"summary.json": as_json(_points(saved, choice.arm))}
     arms = saved.arms if choice.arm is None else [saved.check_arm(choice.arm)]
     wanted = saved.check_replication(choice.replication)
+    if "summary" in arms:
+        raise InputError("has an arm 'summary', whose file would be that of all; want another name", str(saved.path))
     files: dict[str, bytes] = {}
     rows = []
     for arm in arms:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,16 @@ from numpy.typing import NDArray
 
 from simkv.errors import InputError
 from simkv.registry import did_you_mean
-from simkv.report.rows import MEASURES
+from simkv.report.rows import LOST, MEASURES
 
 #: Metrics that say of an arm what it is: 1 where it is that.
 MARKS = ("is_reference", "is_lossy")
 #: Metrics that count requests which were turned away: the means are of the others, and look the better for it.
 TURNED_AWAY = ("requests_rejected", "requests_timed_out")
+_UNFINISHED = "requests_unfinished"
+_COUNTS = ("requests_finished", *LOST)
+#: Share of unfinished requests from which even a P99 may be all of theirs. A horizon cuts a few in any arm.
+MOST_UNFINISHED = 0.01
 
 
 def front(
@@ -24,8 +29,8 @@ def front(
     """Return what no other row beats in all of some metrics.
 
     One row beats another that is nowhere smaller and somewhere larger; equal rows stay together. These take no part:
-    references, which no real system could be; rows where a metric is undefined; rows that rejected requests or let them
-    time out, whose means are of the others alone, unless the number of those is minimised too.
+    references, which no real system could be; rows where a metric is undefined; rows that lost requests (see `loses`),
+    whose means are of the others alone, unless the number of those is minimised too.
 
     Parameters
     ----------
@@ -55,7 +60,7 @@ def front(
     unknown = next((path for path in within if path not in table or path in (*metrics, *MARKS, "lost")), None)
     if unknown is not None:
         raise InputError(f"no path {unknown!r} in the table{did_you_mean(unknown, [str(name) for name in table])}")
-    out = table["is_reference"] | (table["lost"] & (not set(TURNED_AWAY) & set(metrics)))
+    out = table["is_reference"] | (table["lost"] & (not set(LOST) & set(metrics)))
     able = table[~out].dropna(subset=metrics).drop(columns=[*MARKS, "lost"])
     groups = [group for _, group in able.groupby(list(within), sort=False)] if within else [able]
     kept = [group[non_dominated(group[metrics].to_numpy(dtype=np.float64))].sort_values(metrics) for group in groups]
@@ -109,6 +114,26 @@ def by_point(points: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     for mark in MARKS:
         marked = points[(points["metric"] == mark) & (points["value"] == 1)].set_index(keys).index
         table[mark] = table.set_index(keys).index.isin(marked)
-    losing = points[points["metric"].isin(TURNED_AWAY) & (points["value"] > 0)].set_index(keys).index
+    counted = points[points["metric"].isin(_COUNTS)].set_index([*keys, "metric"])["value"].unstack("metric")
+    counted = counted.reindex(columns=list(_COUNTS)).fillna(0)
+    losing = counted.index[loses({str(name): column for name, column in counted.items()})]
     table["lost"] = table.set_index(keys).index.isin(losing)
     return table.reset_index(drop=True)
+
+
+def loses(counts: Mapping[str, Any]) -> Any:
+    """Return whether so many requests are in no mean that the mean says little: numbers, or columns of them.
+
+    Parameters
+    ----------
+    counts : requests by metric, such as `requests_rejected`; what is not there is 0.
+
+    Examples
+    --------
+    >>> loses({"requests_finished": 999, "requests_unfinished": 1})
+    False
+    >>> loses({"requests_finished": 999, "requests_rejected": 1})
+    True
+    """
+    turned_away = sum(counts.get(name, 0) for name in TURNED_AWAY)
+    return (turned_away > 0) | (counts.get(_UNFINISHED, 0) > MOST_UNFINISHED * sum(counts.get(n, 0) for n in _COUNTS))

@@ -33,8 +33,8 @@ class Cell:
     ----------
     best : the arm with the best mean; of equal ones the first in the table.
     value : its mean.
-    rival : the arm that is hardest to tell from it; None without another, or with fewer than two replications.
-    p_holm : of no difference between the two, corrected for the number of cells.
+    rival : the arm that is hardest to tell from it; None without another, or where the table has no replications.
+    p_holm : of no difference between the two, corrected for the number of cells; 1 where it cannot be tested.
     lost : requests of the best that no mean includes.
     """
 
@@ -226,9 +226,11 @@ def _race(costs: Mapping[Hashable, float], runs: Sequence[Mapping[Hashable, floa
     hardest, largest = _Race(best, None, []), -1.0
     for other in known:
         differences = [None if math.isnan(d := float(run[best] - run[other])) else d for run in runs]
-        p = p_value(differences) if other != best else None
-        if p is not None and p > largest:
-            hardest, largest = _Race(best, other, differences), p
+        if other == best or len(runs) < 2:
+            continue
+        p = p_value(differences)
+        if (1.0 if p is None else p) > largest:  # what cannot be tested is not sure at all
+            hardest, largest = _Race(best, other, differences), 1.0 if p is None else p
     return hardest
 
 
@@ -241,7 +243,7 @@ def _cells(points: pd.DataFrame, means: pd.DataFrame, races: dict[str, _Race]) -
             race.best,
             float(mean_of[point, race.best]),
             race.rival,
-            test.p_holm,
+            1.0 if test.p_holm is None and race.rival is not None else test.p_holm,
             int(lost_of.get((point, race.best), 0)),
         )
         for (point, race), test in zip(races.items(), tests, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,4 +140,6 @@ def run_point(scenario: Any) -> dict[str, Any]:
     except SimkvError as error:
         return {"status": "failed", "error": str(error)}
     except Exception as error:
-        return {"status": "failed", "error": f"bug in simkv: {type(error).__name__}: {error}"}
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        return {"status": "failed", "error": f"bug in simkv, at {place}: {type(error).__name__}: {error}"}

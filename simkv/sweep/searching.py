@@ -16,8 +16,8 @@ import pandas as pd
 
 from simkv.errors import InputError
 from simkv.registry import unknown
-from simkv.report.front import TURNED_AWAY, front
-from simkv.report.rows import metric_names, write
+from simkv.report.front import front, loses
+from simkv.report.rows import LOST, metric_names, write
 from simkv.scenario import Scenario
 from simkv.scenario.grid import Axis
 from simkv.sweep import tables
@@ -216,7 +216,7 @@ def _answer(planned: Search, outcome: Mapping[str, Any]) -> list[float] | None:
     """
     values = {metric: value for arm, metric, value, *_ in outcome.get("rows", ()) if arm == planned.arm}
     found = [values[metric] for metric in planned.minimise if values.get(metric) is not None]
-    lost = any(values.get(metric) for metric in TURNED_AWAY) and not set(TURNED_AWAY) & set(planned.minimise)
+    lost = loses(values) and not set(LOST) & set(planned.minimise)
     return found if len(found) == len(planned.minimise) and not lost else None
 
 

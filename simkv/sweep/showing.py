@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from simkv.errors import InputError
-from simkv.report.front import TURNED_AWAY, by_point
+from simkv.report.front import by_point
 from simkv.report.layout import UNDEFINED, WIDTH, cut, decimals, grid
 from simkv.report.winners import best_by_point
 from simkv.sweep.points import Sweep, as_written
@@ -61,8 +61,8 @@ def _terminal() -> int:
 
 
 def _lost(found: Found) -> str:
-    rows = found.points[found.points["metric"].isin(TURNED_AWAY) & (found.points["value"] > 0)]
-    count = rows["point_id"].nunique()
+    table = by_point(found.points, [])
+    count = table[table["lost"]]["point_id"].nunique()
     return f", {count} lost requests" if count else ""
 
 
@@ -73,7 +73,7 @@ def _table(sweep: Sweep, points: pd.DataFrame, width: int) -> list[str]:
     rows = table.drop_duplicates("point_id")
     digits = decimals(value for value in table[_TTFT] if not math.isnan(value))
     if table["lost"].any():
-        told = [*told, "! lost requests (rejected or timed out), which no mean includes"]
+        told = [*told, "! lost requests (rejected, timed out, or over 1 % unfinished), which no mean includes"]
     chosen = table[["point_id", "arm", _TTFT, f"{_TTFT}_high", "lost"]]
     cells = {
         (point, arm): (value, high - value, marks.get((point, arm), "") + ("!" if lost else ""))

@@ -71,6 +71,17 @@ def test_the_winner_has_the_least_mean_of_what_a_real_system_could_do() -> None:
     assert {cell and cell.best for row in asked.cells for cell in row} == {"oracle"}
 
 
+def test_a_best_arm_that_cannot_be_tested_is_open() -> None:
+    """It has one replication where others have three: nothing says that its lead is more than chance."""
+    points = table(crossing)
+    lacking = points["metric"].isin(["ttft_s.mean[1]", "ttft_s.mean[2]"]) & (points["arm"] == "ahead")
+    found = winners(points[~lacking])
+    assert all(
+        cell.is_open == (cell.best == "ahead" or cell.rival == "ahead") for row in found.cells for cell in row if cell
+    )
+    assert {cell.p_holm for row in found.cells for cell in row if cell and cell.best == "ahead"} == {1.0}
+
+
 def test_the_most_wins_where_more_is_better() -> None:
     """The worst by TTFT is the best of `maximise`."""
     found = winners(table(crossing), maximise=True, arms=["none", "ahead"])

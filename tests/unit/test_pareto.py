@@ -91,3 +91,20 @@ def test_what_the_table_lacks_is_named(comparison: Comparison, arguments: dict[s
     """With what was probably meant."""
     with pytest.raises(InputError, match=told):
         front(points_of(comparison), **arguments)
+
+
+@pytest.mark.parametrize(("unfinished", "best"), [(9, ["quick", "whole"]), (900, ["whole"])])
+def test_an_arm_that_leaves_most_requests_unfinished_is_on_no_front(unfinished: float, best: list[str]) -> None:
+    """Its mean is of the few that were soon done; what a horizon cuts of each arm does not count."""
+    rows = [
+        ("p", arm, metric, value, None, None)
+        for arm, counts in (
+            ("whole", {"requests_finished": 991.0, "requests_unfinished": 9.0, "ttft_s.p99": 2.0, "link_bytes": 1.0}),
+            ("quick", {"requests_unfinished": unfinished, "ttft_s.p99": 0.5, "link_bytes": 3.0}),
+        )
+        for metric, value in ({"requests_finished": 1000 - unfinished} | counts).items()
+    ]
+    table = pd.DataFrame(rows, columns=["point_id", "arm", "metric", "value", "ci_low", "ci_high"])
+    assert front(table)["arm"].tolist() == best
+    counted = ["ttft_s.p99", "link_bytes", "requests_unfinished"]
+    assert front(table, counted)["arm"].tolist() == ["quick", "whole"]

@@ -146,6 +146,7 @@ def test_a_copy_travels_as_its_url(tmp_path: Path) -> None:
         ("memory://simkv-tests", "is a folder; want a file"),
         ("s4://bucket/x.jsonl", "s4://bucket/x.jsonl: cannot be read: Protocol not known: s4"),
         ("https://me:secret@example.org/x.jsonl", "https://example.org/x.jsonl: holds a password"),
+        ("https://token@example.org/x.jsonl", "https://example.org/x.jsonl: holds a password"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_told(

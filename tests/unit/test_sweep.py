@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from simkv.sweep import InProcess, Journal, Processes, plan, read_axis, run
 from simkv.sweep.executors import Outcome, Work
 from simkv.sweep.points import identity
 from simkv.sweep.pool_watch import QUIET_LOOKS, PoolWatch
+from simkv.sweep.running import run_point
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "three_turns.yaml"
@@ -263,6 +265,13 @@ def test_the_scenario_in_the_folder_makes_the_same_sweep_again(tmp_path: Path) -
     planned = plan(SCENARIO, axes, {"links.up.delay": "7 ms"})
     run(planned, tmp_path, FailsAll())
     assert plan(tmp_path / "resolved.yaml", axes).id == planned.id != plan(SCENARIO, axes).id
+
+
+def test_a_bug_at_a_point_says_where_it_is() -> None:
+    """The sweep goes on, and a person can look."""
+    told = run_point(object())
+    assert told["status"] == "failed"
+    assert re.fullmatch(r"bug in simkv, at running\.py:\d+: AttributeError: .*", told["error"])
 
 
 @pytest.mark.parametrize("lost", [1, 40, 3_000])
