@@ -162,7 +162,8 @@ def _with_unit(metric: str, value: float, low: float, high: float) -> str:
 
 
 def _failed(paths: Sequence[str], failures: pd.DataFrame) -> list[str]:
-    return [
+    told = [
         "failed: " + ", ".join(f"{path}={row[path]}" for path in paths) + f": {row['error']}"
         for row in failures.to_dict("records")
     ]
+    return [*told, "failed points are not run again, unless --retry-failed says so"] if told else []
