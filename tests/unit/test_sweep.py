@@ -56,6 +56,8 @@ def tables(folder: Path) -> list[bytes]:
         ("a=0..1:lin:5", [("0",), ("0.25",), ("0.5",), ("0.75",), ("1",)]),
         ("a=5 ms", [("5 ms",)]),
         ("a+b=1|2,3|4", [("1", "2"), ("3", "4")]),
+        ("a=none,{name: x, k: [1, 2]}", [("none",), ("{name: x, k: [1, 2]}",)]),
+        ("a+b={name: x, k: 1}|2,y|3", [("{name: x, k: 1}", "2"), ("y", "3")]),
     ],
 )
 def test_values_are_lists_ranges_and_zips(text: str, values: list[tuple[str, ...]]) -> None:
