@@ -32,7 +32,8 @@ def sweep_text(sweep: Sweep, points: pd.DataFrame, failures: pd.DataFrame, width
     width : [characters] to keep to, None = the terminal's. Where not all fits, cells lose their intervals, then the
         arms stand in several blocks.
     """
-    lines = [f"{sweep.name}: mean TTFT [s], {len(sweep.points)} points, {len(failures)} failed"]
+    count = f"{len(sweep.points)} point{'' if len(sweep.points) == 1 else 's'}"
+    lines = [f"{sweep.name}: mean TTFT [s], {count}, {len(failures)} failed"]
     if len(points):
         lines += _table(sweep, points, width or _terminal())
     return "\n".join([*lines, *_failed(sweep.paths, failures)])
