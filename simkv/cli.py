@@ -208,16 +208,18 @@ def info(path: Path, params: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter of the generator or the format."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the generator.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the generator.  [default: 1]")
 @_as_json
-def convert(source: str, out: Path, params: tuple[str, ...], seed: int, as_json: bool) -> None:
+def convert(source: str, out: Path, params: tuple[str, ...], seed: int | None, as_json: bool) -> None:
     """Write SOURCE, a trace, a bandwidth file, a URL or `generator:NAME`, to OUT in simkv's own format.
 
     OUT ends in .jsonl for sessions, in .csv for what a link carries; behind it, .gz or .xz compress.
     """
     from simkv import workload
 
-    facts = dict(workload.convert(source, out, pairs(params, "-p"), seed))
+    if seed is not None and not source.startswith("generator:"):
+        raise click.UsageError(f"--seed is of a generator, and nothing in {source!r} is random")
+    facts = dict(workload.convert(source, out, pairs(params, "-p"), 1 if seed is None else seed))
     if as_json:
         _print_json(facts)
     else:

@@ -33,6 +33,8 @@ def fetch(name: str | None, listed: bool, out: Path, as_json: bool) -> None:
     from simkv.workload.published import PUBLISHED
 
     if listed:
+        if name is not None:
+            raise click.UsageError("want a NAME or --list, not both")
         _print_list(as_json)
         return
     if name is None:

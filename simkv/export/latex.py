@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from simkv.errors import InputError
 from simkv.metrics import MB_BYTES
 from simkv.report.footnotes import marks
 from simkv.report.layout import UNDEFINED, counted, decimals, number
@@ -98,6 +99,8 @@ def _columns(summary: Summary, replications: int) -> Iterator[tuple[str, list[st
 def _of_sweep(saved: SavedSweep) -> Iterator[str]:
     points, paths = saved.points, saved.paths
     arms, order = arms_of(points), order_of(points, paths)
+    if order.empty:
+        raise InputError("no point of the sweep finished, and a table would be empty", str(saved.path))
     metric = "ttft_s.mean"
     columns = [estimates(points, metric, arm.name, order) for arm in arms]
     digits = decimals(estimate.value for column in columns for estimate in column)

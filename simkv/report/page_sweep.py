@@ -44,15 +44,15 @@ def context(saved: SavedSweep) -> dict[str, Any]:
     order = order_of(points, paths)
     return {
         "title": str(saved.header["scenario"]),
-        "told": f"sweep over {', '.join(paths)}: {counted(len(order) + len(saved.failures), 'point')}, "
-        f"{len(saved.failures)} failed",
-        "sentences": list(_sentences(points, order, arms)),
+        "told": f"{'search' if saved.minimised else 'sweep'} over {', '.join(paths)}: "
+        f"{counted(len(order) + len(saved.failures), 'point')}, {len(saved.failures)} failed",
+        "sentences": [*_sought(saved), *_sentences(points, order, arms)],
         "warnings": list(_warnings(points, saved.failures)),
         "arms": [
             {"name": arm.name, "mark": None, "reference": arm.reference, "line": line_of(style)}
             for arm, style in arm_styles(arms)
         ],
-        "figures": list(_figures(points, paths, arms)),
+        "figures": list(_figures(points, paths, arms, chosen=bool(saved.minimised))),
         "tables": list(_tables(points, order, arms)),
         "paths": paths,
         "points": [[str(value) for value in row] for row in order[paths].itertuples(index=False)],
@@ -60,8 +60,14 @@ def context(saved: SavedSweep) -> dict[str, Any]:
             ([str(row[path]) for path in paths], str(row["error"])) for row in saved.failures.to_dict("records")
         ],
         "header": saved.header,
-        "axes": [shlex.quote(axis) for axis in grid_of(order, saved.failures, paths)],
+        "axes": [] if saved.minimised else [shlex.quote(axis) for axis in grid_of(order, saved.failures, paths)],
     }
+
+
+def _sought(saved: SavedSweep) -> Iterator[str]:
+    """Say of a search what it sought."""
+    if saved.minimised:
+        yield f"A search for the least {' and '.join(saved.minimised)}: its points, in the order of the trials."
 
 
 def _sentences(points: pd.DataFrame, order: pd.DataFrame, arms: tuple[ArmInfo, ...]) -> Iterator[str]:
@@ -136,6 +142,8 @@ def grid_of(order: pd.DataFrame, failures: pd.DataFrame, paths: list[str]) -> li
     >>> grid_of(order, none, ["a", "b"]), grid_of(order.iloc[:3], none, ["a", "b"])
     (['a=1,2', 'b=x,y'], [])
     """
+    if order.empty and failures.empty:
+        return []
     points = pd.concat([each[paths].astype("string") for each in (order, failures) if len(each)])
     listed = {path: list(points[path].unique()) for path in paths}
     is_listable = not any("," in value for values in listed.values() for value in values)
@@ -144,8 +152,8 @@ def grid_of(order: pd.DataFrame, failures: pd.DataFrame, paths: list[str]) -> li
     return [f"{path}={','.join(values)}" for path, values in listed.items()]
 
 
-def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) -> Iterator[Section]:
-    """Yield lines over one thing that varies, a heat map over two, and the front."""
+def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...], *, chosen: bool) -> Iterator[Section]:
+    """Yield lines over one thing that varies, a heat map over two, and the front; of a search all is `chosen`."""
     order = order_of(points, paths)
     free = free_paths(order, paths)
     known = points[points["metric"] == "ttft_s.mean"]["value"].notna().any()
@@ -154,9 +162,8 @@ def _figures(points: pd.DataFrame, paths: list[str], arms: tuple[ArmInfo, ...]) 
     if len(free) == 2 and known and any(not arm.reference and arm.is_exact for arm in arms):
         yield _heat_map(points, *free)
     if known:
-        yield page_figures.pareto(
-            points, [path for path in free if path.partition(".")[0] in _GIVEN], tuple(range(len(arms)))
-        )
+        within = [] if chosen else [path for path in free if path.partition(".")[0] in _GIVEN]
+        yield page_figures.pareto(points, within, tuple(range(len(arms))))
 
 
 def _heat_map(points: pd.DataFrame, x: str, y: str) -> Section:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from simkv.errors import InputError
 from simkv.registry import unknown
+from simkv.report.rows import MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,15 +112,20 @@ class SavedSweep:
         """What varied, in the order of the columns of `points`."""
         return [str(path) for path in self.header["paths"]]
 
+    @property
+    def minimised(self) -> list[str]:
+        """The metrics that a search minimised; of a grid none."""
+        return [str(metric) for metric in self.header.get("minimise", ())]
+
     @cached_property
     def points(self) -> pd.DataFrame:
         """One row a point, arm and metric."""
-        return _table(self.path / "points.parquet")
+        return _with_columns(self.path / "points.parquet", ("point_id", *self.paths, *MEASURES))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """One row a failed point, with its error."""
-        return _table(self.path / "failures.parquet")
+        return _with_columns(self.path / "failures.parquet", (*self.paths, "error"))
 
 
 def read(folder: Path) -> SavedRun | SavedSweep:
@@ -203,6 +209,16 @@ def _object(text: str, where: str, wanted: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise InputError(f"holds no {', '.join(missing)}; it was not written by simkv, or not wholly", where)
     return dict(found)
+
+
+def _with_columns(path: Path, wanted: tuple[str, ...]) -> pd.DataFrame:
+    table = _table(path)
+    missing = [name for name in wanted if name not in table]
+    if missing:
+        raise InputError(
+            f"has no column {', '.join(missing)}; it was not written by simkv, or changed since", str(path)
+        )
+    return table
 
 
 def _table(path: Path) -> pd.DataFrame:

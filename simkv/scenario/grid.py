@@ -66,6 +66,8 @@ def read_axis(text: str) -> Axis:
     (('10 Mbit/s',), ('100 Mbit/s',), ('1000 Mbit/s',))
     >>> read_axis("seed+replications=1|5,2|10").values
     (('1', '5'), ('2', '10'))
+    >>> read_axis("policies.prefetch=none,{name: always-k, k: 2}").values
+    (('none',), ('{name: always-k, k: 2}',))
     """
     name, equals, listed = text.partition("=")
     paths = tuple(path.strip() for path in name.split("+"))
@@ -74,15 +76,27 @@ def read_axis(text: str) -> Axis:
         raise InputError(f"want PATH=VALUES, got {text!r}", "-p")
     if len(set(paths)) < len(paths):
         raise InputError("want each path once", where)
-    if ".." in listed:
+    if ".." in listed and "{" not in listed:
         return _range(paths, listed, where)
-    values = tuple(tuple(part.strip() for part in item.split("|")) for item in listed.split(","))
+    values = tuple(tuple(part.strip() for part in _split(item, "|")) for item in _split(listed, ","))
     for value in values:
         if not all(value):
             raise InputError(f"a value is missing; {_FORM}", where)
         if len(value) != len(paths):
             raise InputError(f"want {len(paths)} values with '|' between them, got {'|'.join(value)!r}", where)
     return Axis(paths, values)
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Return the parts of a text between marks, but for marks within braces and brackets, as YAML writes a policy."""
+    depth, parts = 0, [""]
+    for letter in text:
+        depth += (letter in "{[") - (letter in "}]")
+        if letter == mark and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def from_mapping(grid: Mapping[str, object]) -> list[Axis]:

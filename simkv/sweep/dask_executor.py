@@ -105,10 +105,14 @@ class Dask:
                 client = Client(place, timeout=CONNECT_S, set_as_default=False, name="simkv")
             except (OSError, ValueError) as error:
                 raise InputError(f"no Dask scheduler answers there: {error}", str(self.address)) from None
+            logger = logging.getLogger("distributed.client")
+            level = logger.level
+            logger.setLevel(logging.CRITICAL)  # that a scheduler is gone is told once, by us, and not as a traceback
             try:
                 yield client
             finally:
                 _close(client)
+                logger.setLevel(level)
 
     @contextmanager
     def _cluster(self) -> Iterator[Any]:

@@ -32,7 +32,8 @@ def sweep_text(sweep: Sweep, points: pd.DataFrame, failures: pd.DataFrame, width
     width : [characters] to keep to, None = the terminal's. Where not all fits, cells lose their intervals, then the
         arms stand in several blocks.
     """
-    lines = [f"{sweep.name}: mean TTFT [s], {len(sweep.points)} points, {len(failures)} failed"]
+    count = f"{len(sweep.points)} point{'' if len(sweep.points) == 1 else 's'}"
+    lines = [f"{sweep.name}: mean TTFT [s], {count}, {len(failures)} failed"]
     if len(points):
         lines += _table(sweep, points, width or _terminal())
     return "\n".join([*lines, *_failed(sweep.paths, failures)])
@@ -162,7 +163,8 @@ def _with_unit(metric: str, value: float, low: float, high: float) -> str:
 
 
 def _failed(paths: Sequence[str], failures: pd.DataFrame) -> list[str]:
-    return [
+    told = [
         "failed: " + ", ".join(f"{path}={row[path]}" for path in paths) + f": {row['error']}"
         for row in failures.to_dict("records")
     ]
+    return [*told, "failed points are not run again, unless --retry-failed says so"] if told else []

@@ -296,7 +296,7 @@ class _Table:
 
     def _check_chosen(self, seen: list[str]) -> None:
         wanted = self._params.get("trace")
-        shown = ", ".join(fields.shown_text(name) for name in seen[:_SHOWN_TRACES])
+        shown = ", ".join(map(repr, seen[:_SHOWN_TRACES]))  # in full: they are there to be copied
         if wanted is None and len(seen) > 1:
             raise InputError(f"holds {len(seen)} traces; want trace= one of them, such as {shown}", str(self._path))
         if wanted is not None and wanted not in seen:

@@ -89,6 +89,7 @@ def test_convert_writes_a_series_that_says_what_was_assumed(tmp_path: Path) -> N
     assert "1500 bytes" in str(series.provenance["assumed"])
 
 
+LONG = "Amazon_Prime__Driving__Season3-TheExpanse__B_2019.12.01_12.11.21"
 TABLE = "trace_id,t_s,mbps\na,5,1\na,6,3\na,6,5\na,9,-\na,10,0\nb,0,7\n"
 
 
@@ -135,6 +136,11 @@ def test_dates_count_by_their_differences(tmp_path: Path) -> None:
         ("5\n", {"kind": "capacity"}, "f: holds stamps of delivery opportunities, which take no 'kind'"),
         (TABLE, {"kind": "capacity", "step": "1 s"}, "f: holds a table of rates, which take no 'step'"),
         (TABLE, {"kind": "capacity"}, "f: holds 2 traces; want trace= one of them, such as 'a', 'b'"),
+        (
+            TABLE.replace("\na,", f"\n{LONG},"),
+            {"kind": "capacity"},
+            f"f: holds 2 traces; want trace= one of them, such as '{LONG}', 'b'",
+        ),
         (TABLE, {"kind": "capacity", "trace": "c"}, "f: holds no trace 'c'; there are 2, such as 'a', 'b'"),
         (TABLE, {"trace": "a"}, "f: does not say what it measured; want kind=capacity"),
         (TABLE, {"trace": "a", "kind": "capcity"}, "did you mean 'capacity'?"),

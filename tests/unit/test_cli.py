@@ -320,6 +320,24 @@ def test_trace_convert_and_info(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out)["sessions"] == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (
+            ["convert", "a.jsonl", "b.jsonl", "--seed", "4"],
+            "--seed is of a generator, and nothing in 'a.jsonl' is random",
+        ),
+        (["fetch", "irish-5g", "--list"], "want a NAME or --list, not both"),
+    ],
+)
+def test_what_a_trace_command_would_ignore_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], problem: str
+) -> None:
+    assert cli.main(["trace", *words]) == cli.INVALID
+    assert problem in capsys.readouterr().err
+    assert names(here) == []
+
+
 def test_help_is_quick() -> None:
     """`simkv --help` imports none of the heavy libraries and costs under 0.3 CPU seconds."""
     program = (

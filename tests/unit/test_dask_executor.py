@@ -182,7 +182,9 @@ def test_a_point_that_kills_its_worker_each_time_fails_alone(whole: Path, tmp_pa
     assert tables(tmp_path) == tables(whole)
 
 
-def test_a_scheduler_that_dies_leaves_a_journal_that_goes_on(whole: Path, tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_leaves_a_journal_that_goes_on(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """One clear error, exit code 3; what was done is kept."""
     with cluster(workers=1) as running:
         words = ["sweep", str(SCENARIO), "-p", SEEDS, "--out", str(tmp_path)]
@@ -190,6 +192,7 @@ def test_a_scheduler_that_dies_leaves_a_journal_that_goes_on(whole: Path, tmp_pa
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("simkv.cli_sweep._Progress.__call__", partial(kills_after_two, running.scheduler))
             assert main([*words, "--executor", address]) == 3
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("distributed")] == []
     assert 3 <= len((tmp_path / "journal.jsonl").read_bytes().splitlines()) < 5
     assert main(words) == 0
     assert tables(tmp_path) == tables(whole)

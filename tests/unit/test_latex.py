@@ -9,7 +9,7 @@ import pytest
 
 from simkv import cli
 from simkv.export.latex import escaped
-from tests.unit.saved_folders import save_run, sweep_of
+from tests.unit.saved_folders import save_run, save_sweep, sweep_of
 from tests.unit.synthetic_runs import ARMS, comparison
 
 
@@ -57,6 +57,13 @@ def test_one_replication_has_no_interval(tmp_path: Path) -> None:
     text = exported(tmp_path)
     assert "\\pm" not in "".join(map("".join, rows_of(text)))
     assert "none, there is one replication" in text
+
+
+def test_a_sweep_without_a_finished_point_has_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_sweep(tmp_path / "s", {}, {"1 Mbit/s": "no room"})
+    assert cli.main(["report", str(tmp_path / "s"), "--export", "latex"]) == cli.INVALID
+    assert "no point of the sweep finished" in capsys.readouterr().err
+    assert not (tmp_path / "s/latex").exists()
 
 
 def test_a_sweeps_table_has_a_row_a_point(tmp_path: Path) -> None:

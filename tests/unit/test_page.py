@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -17,6 +18,7 @@ from simkv.errors import InputError
 from simkv.report import runs
 from simkv.report.comparison import ArmInfo, Comparison
 from simkv.report.page import page
+from simkv.report.reading import read_sweep
 from simkv.report.svg import inline
 from tests.unit.saved_folders import save_run, save_sweep, sweep_of
 from tests.unit.synthetic_runs import ARMS, comparison, request, run_of, scenario
@@ -143,6 +145,31 @@ def test_every_sweep_has_a_sensible_page(
     assert all(error in "".join(read.texts) for error in failed.values())
     assert not re.search(r"\b(nan|inf|None)\b", "".join(read.texts))
     assert_alone(text, read)
+
+
+def test_a_search_has_one_front_and_no_grid_to_run_again(tmp_path: Path) -> None:
+    """A link's capacity is chosen by a search; the values that it tried are no grid, whose hash would be another."""
+    save_sweep(tmp_path / "s", {"1 Mbit/s": few_runs("all"), "2 Mbit/s": few_runs("all")})
+    journal = tmp_path / "s/journal.jsonl"
+    swept = "".join(Read(page(read_sweep(tmp_path / "s"))).texts)
+    journal.write_text(json.dumps({**json.loads(journal.read_text()), "minimise": ["ttft_s.p99", "link_bytes"]}))
+    searched = "".join(Read(page(read_sweep(tmp_path / "s"))).texts)
+    assert "A search for the least ttft_s.p99 and link_bytes" in searched
+    for told in ("One front for each value", "simkv sweep resolved.yaml -p"):
+        assert (told in swept, told in searched) == (True, False)
+
+
+@pytest.mark.parametrize(("name", "column"), [("points", "arm"), ("failures", "error")])
+def test_a_table_that_lost_a_column_is_refused(tmp_path: Path, name: str, column: str) -> None:
+    sweep_of(tmp_path / "s", ("1 Mbit/s",), replications=1)
+    path = tmp_path / f"s/{name}.parquet"
+    pd.read_parquet(path).drop(columns=column).to_parquet(path)
+    with pytest.raises(InputError, match=f"{name}.parquet: has no column {column}; it was not written by simkv"):
+        page(read_sweep(tmp_path / "s"))
+
+
+def test_a_sweep_without_any_point_has_a_page(tmp_path: Path) -> None:
+    assert "No point finished." in "".join(Read(page(save_sweep(tmp_path / "s", {}))).texts)
 
 
 def assert_alone(text: str, read: Read) -> None:

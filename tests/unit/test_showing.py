@@ -102,3 +102,11 @@ def test_the_width_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_
     """As COLUMNS says."""
     monkeypatch.setenv("COLUMNS", "70")
     assert max(map(len, sweep_text(*outcome(2)).splitlines()[1:-3])) <= 70
+
+
+def test_one_point_is_counted_as_one() -> None:
+    """As the page of the same sweep says it."""
+    assert [sweep_text(*outcome(count)).split("\n", 1)[0] for count in (1, 2)] == [
+        "wide: mean TTFT [s], 1 point, 0 failed",
+        "wide: mean TTFT [s], 2 points, 0 failed",
+    ]

@@ -58,6 +58,8 @@ def tables(folder: Path) -> list[bytes]:
         ("a=0..1:lin:5", [("0",), ("0.25",), ("0.5",), ("0.75",), ("1",)]),
         ("a=5 ms", [("5 ms",)]),
         ("a+b=1|2,3|4", [("1", "2"), ("3", "4")]),
+        ("a=none,{name: x, k: [1, 2]}", [("none",), ("{name: x, k: [1, 2]}",)]),
+        ("a+b={name: x, k: 1}|2,y|3", [("{name: x, k: 1}", "2"), ("y", "3")]),
     ],
 )
 def test_values_are_lists_ranges_and_zips(text: str, values: list[tuple[str, ...]]) -> None:
@@ -404,7 +406,9 @@ def test_failed_points_are_told_and_the_others_kept(tmp_path: Path, capsys: pyte
     """Exit code 4, in both forms."""
     words = ["sweep", str(SCENARIO), "-p", f"{ROOM}=1 GiB,10 KiB", "--out", str(tmp_path)]
     assert main(words) == 4
-    assert f"failed: {ROOM}=10 KiB: {ROOM}: want room" in " ".join(capsys.readouterr().out.split())
+    told_once = " ".join(capsys.readouterr().out.split())
+    assert f"failed: {ROOM}=10 KiB: {ROOM}: want room" in told_once
+    assert told_once.endswith("failed points are not run again, unless --retry-failed says so")
     assert main([*words, "--json"]) == 4
     told = json.loads(capsys.readouterr().out)
     assert [failure[ROOM] for failure in told["failures"]] == ["10 KiB"]
