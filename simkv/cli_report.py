@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,8 +80,17 @@ def report(
     files = EXPORTS[target].make(saved, Choice(arm, replication or 0, sessions, window_s))
     place = out or folder / target
     write_files(files, place)
+    if out is None:
+        _remove_others(place, files)
     for name in files:
         click.echo(place / name)
+
+
+def _remove_others(folder: Path, files: Container[str]) -> None:
+    """Leave only these files in a target's own folder: what another arm left there is none of this export."""
+    for old in folder.iterdir():
+        if old.is_file() and old.name not in files:
+            old.unlink()
 
 
 def _refuse_others(given: Mapping[str, object], takes: tuple[str, ...], what: str) -> None:

@@ -143,7 +143,11 @@ def read(folder: Path) -> SavedRun | SavedSweep:
     """
     if not folder.is_dir():
         raise InputError("no such folder" if not folder.exists() else "is a file; want a results folder", str(folder))
-    return read_sweep(folder) if (folder / SWEEP_FILES[0]).is_file() else read_run(folder)
+    if (folder / SWEEP_FILES[0]).is_file():
+        return read_sweep(folder)
+    if not any((folder / name).is_file() for name in RUN_FILES):
+        raise InputError("holds no results; want a folder that `simkv run` or `simkv sweep` saved", str(folder))
+    return read_run(folder)
 
 
 def read_run(folder: Path) -> SavedRun:

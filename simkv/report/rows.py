@@ -19,6 +19,13 @@ MEASURES = {"arm": "string", "metric": "string", "value": "float64", "ci_low": "
 #: Metrics that count requests which no mean includes (semantics F5).
 LOST = tuple(f"requests_{status}" for status in STATUSES[1:])
 
+#: Metrics of which more is better; nobody wants the least of them.
+MORE_IS_BETTER = (
+    *("any_hit_ratio", "any_hit_ratio_all_queries", "any_hit_ratio_first_turns", "any_hit_ratio_later_turns"),
+    *("complete_hit_ratio", "readiness", "coverage", "accuracy", "timeliness", "in_time", "requests_finished"),
+    "speculative_bytes_used_in_time",
+)
+
 #: Metrics of which a table also holds every replication, as `ttft_s.mean[3]`: what paired comparisons of any two arms
 #: of a point want. Of all metrics they would be most of the table.
 BY_REPLICATION = ("ttft_s.mean", "ttft_s.p99")

@@ -17,7 +17,7 @@ import pandas as pd
 from simkv.errors import InputError
 from simkv.registry import unknown
 from simkv.report.front import front, loses
-from simkv.report.rows import LOST, metric_names, write
+from simkv.report.rows import LOST, MORE_IS_BETTER, metric_names, write
 from simkv.scenario import Scenario
 from simkv.scenario.grid import Axis
 from simkv.sweep import tables
@@ -112,8 +112,8 @@ def plan_search(
 
     Raises
     ------
-    InputError : optuna is not installed; a path, value, metric, arm or sampler that is not there; a path that changes
-        nothing about the arm.
+    InputError : optuna is not installed; a path, value, metric, arm or sampler that is not there; a metric of which
+        more is better; a path that changes nothing about the arm.
 
     Examples
     --------
@@ -122,7 +122,8 @@ def plan_search(
     """
     import_optuna()
     for metric in minimise:
-        _known("metric", metric, metric_names())
+        if _known("metric", metric, metric_names()) in MORE_IS_BETTER:
+            raise InputError("more of it is better; want a metric of which less is, such as ttft_s.p99", metric)
     if not minimise or len(set(minimise)) < len(minimise):
         raise InputError("want at least one metric to minimise, each once")
     chosen = _known("sampler", sampler or ("tpe" if len(minimise) == 1 else "nsga2"), list(BATCHES))

@@ -223,8 +223,16 @@ def test_an_unknown_arm_is_refused_with_a_guess(run: SavedRun, target: str, caps
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     assert cli.main(["report", str(tmp_path), "--export", target]) == 2
-    assert "holds no manifest.json; want a folder that `simkv run` saved" in capsys.readouterr().err
+    assert "holds no results; want a folder that `simkv run` or `simkv sweep` saved" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_an_earlier_export_left_does_not_stay(tmp_path: Path) -> None:
+    """A file of another arm beside a summary without it would be read as if it belonged there."""
+    folder = str(saved(tmp_path, replications=1).path)
+    assert cli.main(["report", folder, "--export", "vllm-bench"]) == 0
+    assert cli.main(["report", folder, "--export", "vllm-bench", "--arm", "none"]) == 0
+    assert sorted(path.name for path in Path(folder, "vllm-bench").iterdir()) == ["none.json", "summary.json"]
 
 
 def test_what_needs_one_arm_asks_for_it(run: SavedRun) -> None:

@@ -219,6 +219,7 @@ def test_the_command_prints_and_saves_the_front(tmp_path: Path, capsys: pytest.C
     ("words", "told"),
     [
         (["--minimise", "ttft_s.p98", "--arm", "none"], "unknown metric 'ttft_s.p98'; did you mean 'ttft_s.p9"),
+        (["--minimise", "coverage", "--arm", "none"], "coverage: more of it is better; want a metric of which less is"),
         (["--minimise", "link_bytes"], "has several arms; want --arm, one of: none, sequential"),
         (["--minimise", "link_bytes", "--arm", "sequental"], "no arm 'sequental'; did you mean 'sequential'?"),
         (["--minimise", "link_bytes", "--arm", "none", "--sampler", "tp"], "unknown sampler 'tp'; did you mean 'tpe'?"),
