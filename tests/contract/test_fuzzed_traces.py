@@ -18,6 +18,7 @@ import pytest
 
 from simkv.errors import InputError
 from simkv.workload import FORMATS, Trace, info, open_trace
+from tests.damage import BYTES, with_bytes_changed
 from tests.unit.miniatures import FILES
 
 INPUTS = 100
@@ -69,42 +70,6 @@ CELLS = (
     b"1_0",
     b"9999-99-99",
 )
-BYTES = (
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b'"',
-    b",",
-    b":",
-    b"-",
-    b"\n",
-    b"\r",
-    b"\x00",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"\xed\xa0\x80",
-)
-
-
-def with_bytes_changed(data: bytes, draw: random.Random) -> bytes:
-    """Return data after one to three edits: a bit, a byte that means something, a cut, a repeat, noise."""
-    out = bytearray(data)
-    for _ in range(draw.randint(1, 3)):
-        start = draw.randrange(len(out) + 1)
-        end = min(len(out), start + draw.randint(0, 9))
-        kind = draw.randrange(5)
-        if kind == 0 and start < len(out):
-            out[start] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            out[start:end] = draw.choice(BYTES)
-        elif kind == 2:
-            del out[start : end if draw.random() < 0.7 else None]
-        elif kind == 3:
-            out[start:start] = out[start:end] * draw.randint(1, 3)
-        else:
-            out[start:end] = draw.randbytes(end - start)
-    return bytes(out)
 
 
 def with_digits_changed(data: bytes, draw: random.Random) -> bytes:

@@ -20,6 +20,7 @@ from simkv.errors import InputError
 from simkv.workload import FORMATS, open_trace, read_series
 from simkv.workload.readers import lines
 from tests.conftest import ROOT
+from tests.damage import with_bytes_changed
 
 SHIPPED = ROOT / "traces" / "reading.jsonl.gz"
 HEADER = {
@@ -469,50 +470,13 @@ def valid_files() -> dict[str, bytes]:
     }
 
 
-def mutated(data: bytes, draw: random.Random) -> bytes:
-    """Return data after one to four random edits: a bit, a byte, a token, a cut, a repeat, a swap."""
-    out = bytearray(data)
-    tokens = [
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b'"',
-        b",",
-        b":",
-        b"-",
-        b"null",
-        b"1e999",
-        b"NaN",
-        b"true",
-        b"\x00",
-        b"\xff",
-        b"9" * 20,
-    ]
-    for _ in range(draw.randint(1, 4)):
-        start = draw.randrange(len(out) + 1)
-        end = min(len(out), start + draw.randint(0, 8))
-        kind = draw.randrange(5)
-        if kind == 0 and start < len(out):
-            out[start] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            out[start:end] = draw.choice(tokens)
-        elif kind == 2:
-            del out[start : end if draw.random() < 0.8 else None]
-        elif kind == 3:
-            out[start:start] = out[start:end] * draw.randint(1, 3)
-        else:
-            out[start:end] = draw.randbytes(end - start)
-    return bytes(out)
-
-
 @pytest.mark.parametrize("name", valid_files())
 def test_mutated_bytes_are_read_or_refused_in_bounded_time(name: str) -> None:
     original = valid_files()[name]
     path = Path("mutant")
     errors: list[str] = []
     for seed in range(400):
-        path.write_bytes(mutated(original, random.Random(f"{name} {seed}")))
+        path.write_bytes(with_bytes_changed(original, random.Random(f"{name} {seed}")))
         started_s = time.process_time()
         try:
             if name == "series":

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.dask_cluster import cluster
+from tests.sweeps import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What is swept: a scenario, its grid, and how many points that is.
@@ -98,11 +99,6 @@ def group_ends(group: int, within_s: float) -> bool:
             return True
         time.sleep(0.1)
     return False
-
-
-def tables(folder: Path) -> list[bytes]:
-    """Return the bytes of both tables."""
-    return [(folder / name).read_bytes() for name in ("points.parquet", "failures.parquet")]
 
 
 def undisturbed(words: list[str], folder: Path) -> list[bytes]:

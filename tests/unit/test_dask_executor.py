@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -25,6 +23,7 @@ from simkv.sweep.executors import Outcome, Work
 from simkv.sweep.points import files_of
 from simkv.sweep.running import run_point
 from tests.dask_cluster import cluster
+from tests.sweeps import copied, dies_at_seed, dies_once, sleeps, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "three_turns.yaml"
@@ -37,11 +36,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     run(plan(SCENARIO, [read_axis(SEEDS)]), folder)
     return folder
-
-
-def tables(folder: Path) -> list[bytes]:
-    """Return the bytes of both tables."""
-    return [(folder / name).read_bytes() for name in ("points.parquet", "failures.parquet")]
 
 
 def test_a_cluster_writes_the_bytes_of_one_process(whole: Path, tmp_path: Path, scheduler: str) -> None:
@@ -296,14 +290,6 @@ def ends(group: int, within_s: float = 10.0) -> bool:
     return False
 
 
-def copied(folder: Path) -> Path:
-    """Return the scenario copied to another folder, with its trace."""
-    for name in ("scenarios/three_turns.yaml", "traces/three_turns.jsonl"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder / "scenarios" / "three_turns.yaml"
-
-
 def echoed(number: int) -> Outcome:
     """Return the number."""
     return {"status": "finished", "rows": [number]}
@@ -314,31 +300,10 @@ def divides(number: int) -> Outcome:
     return {"status": "finished"} if 1 / number else {}
 
 
-def sleeps(duration_s: float) -> Outcome:
-    """Take so long."""
-    time.sleep(duration_s)
-    return {"status": "finished"}
-
-
 def forgets(files: dict[str, str], scenario: Any) -> Outcome:
     """Run a point, on this worker, whose files are elsewhere."""
     assert files_of(scenario)
     return perform(task_of(run_point, scenario)._replace(files=files))
-
-
-def dies_once(marker: Path, work: Work, scenario: Any) -> Outcome:
-    """Kill this process the first time."""
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return work(scenario)
-
-
-def dies_at_seed(seed: int, work: Work, scenario: Any) -> Outcome:
-    """Kill this process at one point."""
-    if scenario.seed == seed:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return work(scenario)
 
 
 def kills_after_two(victim: subprocess.Popen[bytes], done: int, total: int) -> None:

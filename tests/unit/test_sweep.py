@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from simkv.sweep.executors import Outcome, Work
 from simkv.sweep.points import identity
 from simkv.sweep.pool_watch import QUIET_LOOKS, PoolWatch
 from simkv.sweep.running import run_point
+from tests.sweeps import copied, dies_at_seed, dies_once, sleeps, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "three_turns.yaml"
@@ -43,11 +43,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     run(plan(SCENARIO, [read_axis(SEEDS)]), folder)
     return folder
-
-
-def tables(folder: Path) -> list[bytes]:
-    """Return the bytes of both tables."""
-    return [(folder / name).read_bytes() for name in ("points.parquet", "failures.parquet")]
 
 
 @pytest.mark.parametrize(
@@ -195,14 +190,6 @@ def test_a_block_may_hold_whole_policies_and_truth_values(tmp_path: Path) -> Non
     table = simkv.sweep(with_block(tmp_path, block))
     assert table["run.step_by_step"].unique().tolist() == [True, False]
     assert table["arms.none.policies.prefetch"].unique().tolist() == ["none", "{name: sequential}"]
-
-
-def copied(folder: Path) -> Path:
-    """Return the scenario copied to another folder, with its trace."""
-    for name in ("scenarios/three_turns.yaml", "traces/three_turns.jsonl"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder / "scenarios" / "three_turns.yaml"
 
 
 def test_a_point_is_the_same_wherever_its_files_lie_and_however_its_keys_are_ordered(tmp_path: Path) -> None:
@@ -495,33 +482,12 @@ class FailsAll:
         return ((place, {"status": "failed", "error": "it was told to"}) for place in range(len(items)))
 
 
-def dies_once(marker: Path, work: Work, scenario: Any) -> Outcome:
-    """Kill this process the first time."""
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return work(scenario)
-
-
 def stops_once(marker: Path, work: Work, scenario: Any) -> Outcome:
     """Stop this process the first time, for ever."""
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGSTOP)
     return work(scenario)
-
-
-def dies_at_seed(seed: int, work: Work, scenario: Any) -> Outcome:
-    """Kill this process at one point."""
-    if scenario.seed == seed:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return work(scenario)
-
-
-def sleeps(duration_s: float) -> Outcome:
-    """Take so long."""
-    time.sleep(duration_s)
-    return {"status": "finished"}
 
 
 def interrupted(*_: object) -> Iterator[tuple[int, Outcome]]:

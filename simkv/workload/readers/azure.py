@@ -13,7 +13,7 @@ from typing import Any
 from simkv.request import Session, TraceHeader, Turn
 from simkv.units import NS_PER_S
 from simkv.workload.readers import tables
-from simkv.workload.readers.blocks import BLOCK_TOKENS
+from simkv.workload.readers.blocks import BLOCK_TOKENS, check_form
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 
@@ -37,8 +37,7 @@ class AzureFormat:
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the table has Azure's columns."""

@@ -16,7 +16,7 @@ from typing import Any
 from simkv.kv.block import Run
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import ChainedBlocks, turn_of, whole_ids
+from simkv.workload.readers.blocks import ChainedBlocks, check_form, turn_of, whole_ids
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 
@@ -42,8 +42,7 @@ class BailianFormat:
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
         self._blocks = ChainedBlocks()
 
     def recognises(self, first: dict[str, Any]) -> bool:

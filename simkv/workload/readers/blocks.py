@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from simkv.kv.block import Run, joined
 from simkv.kv.runmap import REGION_BLOCKS, RunSet
@@ -21,6 +21,25 @@ _DIGEST_BYTES = 12  # of a few million blocks two are equal by chance once in 1e
 #: What a recorded prompt holds of the turns before it: nothing known, the dialogue so far, or not that but only what
 #: is new.
 History = Literal["unknown", "included", "excluded"]
+
+
+def check_form(block_tokens: int, history: History = "unknown") -> None:
+    """Refuse what no recording can be read by.
+
+    Raises
+    ------
+    ValueError : says which parameter of a format, and what is wanted.
+
+    Examples
+    --------
+    >>> check_form(0)
+    Traceback (most recent call last):
+    ValueError: block_tokens must be at least 1, got 0
+    """
+    if history not in get_args(History):
+        raise ValueError(f"history must be unknown, included or excluded, got {history!r}")
+    if block_tokens < 1:
+        raise ValueError(f"block_tokens must be at least 1, got {block_tokens}")
 
 
 class Request(NamedTuple):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import tables
-from simkv.workload.readers.blocks import BLOCK_TOKENS, History, Request, session_of
+from simkv.workload.readers.blocks import BLOCK_TOKENS, History, Request, check_form, session_of
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 
@@ -45,10 +45,7 @@ class BurstGptFormat:
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        if self.history not in get_args(History):
-            raise ValueError(f"history must be unknown, included or excluded, got {self.history!r}")
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens, self.history)
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the table has BurstGPT's columns."""

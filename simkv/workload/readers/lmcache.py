@@ -16,7 +16,7 @@ from typing import Any
 from simkv.kv.block import Run
 from simkv.request import GapKind, Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import BLOCK_TOKENS, HashedBlocks, in_runs, turn_of
+from simkv.workload.readers.blocks import BLOCK_TOKENS, HashedBlocks, check_form, in_runs, turn_of
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 from simkv.workload.readers.text_tokens import TextTokens
@@ -45,8 +45,7 @@ class LmcacheFormat:
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
         self._tokens = TextTokens(self.tokenizer)
         self._blocks = HashedBlocks()
 

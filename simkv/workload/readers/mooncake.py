@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from simkv.request import Session, TraceHeader, Turn
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import in_runs, whole_ids
+from simkv.workload.readers.blocks import check_form, in_runs, whole_ids
 from simkv.workload.readers.question import FORMATS, OneARecord
 
 #: [tokens] a block (README of the FAST'25 release).
@@ -41,8 +41,7 @@ class MooncakeFormat(OneARecord):
     last_timestamp: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
         if self.time_unit not in ("ms", "s"):
             raise ValueError(f"time_unit must be ms or s, got {self.time_unit!r}")
         if not 0 <= self.tick_s <= fields.MAX_COUNT:

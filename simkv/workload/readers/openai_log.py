@@ -17,7 +17,7 @@ from typing import Any
 
 from simkv.request import Session, TraceHeader
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import BLOCK_TOKENS, HashedBlocks, in_runs, turn_of
+from simkv.workload.readers.blocks import BLOCK_TOKENS, HashedBlocks, check_form, in_runs, turn_of
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 from simkv.workload.readers.text_tokens import TextTokens
@@ -46,8 +46,7 @@ class OpenAiLogFormat:
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
         if not 0 <= self.answer_tokens <= fields.MAX_COUNT:
             raise ValueError(f"answer_tokens must not be negative, got {self.answer_tokens}")
         self._tokens = TextTokens(self.tokenizer)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from simkv.kv.block import Run
 from simkv.request import Session, TraceHeader
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import BLOCK_TOKENS, in_runs, turn_of, whole_ids
+from simkv.workload.readers.blocks import BLOCK_TOKENS, check_form, in_runs, turn_of, whole_ids
 from simkv.workload.readers.question import ASSUMED, FORMATS
 from simkv.workload.readers.records import Record
 from simkv.workload.readers.timed import Timed, sessions_in_order
@@ -104,8 +104,7 @@ class ReplayedFormat:
     left_out: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
 
     def recognises(self, first: dict[str, Any]) -> bool:
         """Return whether the line has lengths and the engine's times, under either names."""

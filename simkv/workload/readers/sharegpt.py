@@ -14,7 +14,7 @@ from typing import Any
 
 from simkv.request import Session, TraceHeader
 from simkv.workload.readers import fields
-from simkv.workload.readers.blocks import BLOCK_TOKENS, Request, session_of
+from simkv.workload.readers.blocks import BLOCK_TOKENS, Request, check_form, session_of
 from simkv.workload.readers.question import ASSUMED, FORMATS, MISSING, THINK_TIMES
 from simkv.workload.readers.records import Record
 from simkv.workload.readers.text_tokens import TextTokens
@@ -80,8 +80,7 @@ class _Chats:
         return session_of(f"conversation-{number}", requests, "excluded", self.block_tokens)
 
     def _check(self) -> None:
-        if self.block_tokens < 1:
-            raise ValueError(f"block_tokens must be at least 1, got {self.block_tokens}")
+        check_form(self.block_tokens)
 
 
 @FORMATS.register("sharegpt")
