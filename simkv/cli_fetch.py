@@ -20,11 +20,9 @@ from simkv.registry import did_you_mean
 @click.command(short_help="Download a trace that others publish, and check that it is the one.")
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="List what can be fetched, with size and licence.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR", help="Folder to put it in.  [default: .]"
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to put it in.  [default: .]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def fetch(name: str | None, listed: bool, out: Path, as_json: bool) -> None:
+def fetch(name: str | None, listed: bool, out: Path | None, as_json: bool) -> None:
     """Download the trace NAME from its publisher, whole or not at all; what was cut goes on where it was.
 
     simkv ships none of them: whoever fetches one takes it from its publisher, under the licence named.
@@ -33,8 +31,8 @@ def fetch(name: str | None, listed: bool, out: Path, as_json: bool) -> None:
     from simkv.workload.published import PUBLISHED
 
     if listed:
-        if name is not None:
-            raise click.UsageError("want a NAME or --list, not both")
+        if name is not None or out is not None:
+            raise click.UsageError("want a NAME or --list, not both; --out is for a NAME")
         _print_list(as_json)
         return
     if name is None:
@@ -43,7 +41,7 @@ def fetch(name: str | None, listed: bool, out: Path, as_json: bool) -> None:
         hint = did_you_mean(name, list(PUBLISHED))
         raise InputError(f"unknown trace {name!r}{hint}; `simkv trace fetch --list` lists those that there are")
     wanted = PUBLISHED[name]
-    target = out / wanted.file_name
+    target = (out or Path()) / wanted.file_name
     with _progress(wanted.file_name) as progress:
         is_new = download(wanted.url, target, wanted.digest, wanted.size_bytes, progress)
     if as_json:

@@ -321,6 +321,11 @@ def test_the_command_refuses_in_one_line(
     assert left_in(tmp_path) == []
 
 
+def test_a_list_is_put_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["trace", "fetch", "--list", "--out", str(tmp_path / "new")]) == 2
+    assert "--out is for a NAME" in capsys.readouterr().err
+
+
 def test_the_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["trace", "fetch", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
